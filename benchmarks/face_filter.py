@@ -1,15 +1,15 @@
-"""Measures what tells faces from what MTCNN takes for one: their shape, their being found again, a network.
+"""Compare ways to reject false positives of MTCNN: landmark shape, repeated detection, and the face filter.
 
     python scripts/collect_face_filter.py --data DIR --out SAMPLES.npz
     python benchmarks/face_filter.py SAMPLES.npz
 
-A row a kind of sample of `val`, of which nothing was trained: how many there are, those also that MTCNN gives
-a probability of 0.9 and more, which a scan would count, and the share of each that is refused by
-  - the distance of the five landmarks from a face's shape (Mahalanobis, after a similarity transform; shapes
-    turn and nod, and the covariance has that),
+Each row is a kind of sample from `val`, which is not used for training: the number of samples, the number
+with an MTCNN probability of at least 0.9, which a scan would count, and the share of both that is rejected by
+  - the Mahalanobis distance of the five landmarks from the shape of a face, after a similarity transform (the
+    covariance includes faces that turn and nod),
   - the face filter,
-and of those with a probability of 0.7, a scan's, how many are found again in the picture moved by 3 pixels
-and shrunk by 4 %. Both thresholds refuse 0.3 % of the faces of `dev`.
+and, of those with a probability of at least 0.7 as in a scan, the number detected again after shifting the
+picture by 3 pixels and shrinking it by 4 %. Both thresholds reject 0.3 % of the faces in `dev`.
 """
 
 import argparse
@@ -25,34 +25,34 @@ from deepscan.faces.align import resample, similarity
 from deepscan.faces.face_filter import CROP, FaceFilter
 
 TABLE = Path(__file__).with_suffix(".csv")
-REFUSED = 0.003
-#: Of the samples' recipe: scale, and side in pixels.
+REJECTED = 0.003
+#: Scale and side in pixels of the samples' crop recipe.
 WIDE, SIDE = 1.5, 72
 
 Numbers = NDArray[Any]
 
 
 def shapes(landmarks: Numbers) -> Numbers:
-    """Return landmarks (n, 5, 2) laid over the template's as well as can be, shape (n, 10)."""
+    """Return the residuals of landmarks (n, 5, 2) after the best fit to the template, shape (n, 10)."""
     template = REFERENCE.template / np.float32(REFERENCE.side)
-    laid = []
+    residuals = []
     for points in landmarks:
         matrix = similarity(points, template)
-        laid.append((points @ matrix[:, :2].T + matrix[:, 2] - template).ravel())
-    return np.stack(laid)
+        residuals.append((points @ matrix[:, :2].T + matrix[:, 2] - template).ravel())
+    return np.stack(residuals)
 
 
-def distances(laid: Numbers, faces: Numbers) -> Numbers:
-    """Return how far shapes are from those of faces, in deviations, shape (n,)."""
+def distances(residuals: Numbers, faces: Numbers) -> Numbers:
+    """Return the Mahalanobis distances of shapes from those of faces, shape (n,)."""
     mean, covariance = faces.mean(axis=0), np.cov(faces.T) + 1e-7 * np.eye(10)
-    apart = laid - mean
-    return np.asarray(np.sqrt(np.einsum("ni,ij,nj->n", apart, np.linalg.inv(covariance), apart)))
+    difference = residuals - mean
+    return np.asarray(np.sqrt(np.einsum("ni,ij,nj->n", difference, np.linalg.inv(covariance), difference)))
 
 
-def seen(crops: Numbers) -> list[Numbers]:
-    """Return what the filter sees of samples (n, SIDE, SIDE, 3)."""
-    rim = round(SIDE * (1 - CROP.scale / WIDE) / 2)
-    return [resample(crop[rim : SIDE - rim, rim : SIDE - rim], CROP.side) for crop in crops]
+def filter_input(crops: Numbers) -> list[Numbers]:
+    """Return the filter's input for samples (n, SIDE, SIDE, 3)."""
+    margin = round(SIDE * (1 - CROP.scale / WIDE) / 2)
+    return [resample(crop[margin : SIDE - margin, margin : SIDE - margin], CROP.side) for crop in crops]
 
 
 def main() -> None:
@@ -62,25 +62,32 @@ def main() -> None:
     with np.load(parser.parse_args().samples) as file:
         samples = dict(file)
     face, val, dev = samples["kinds"] == "face", samples["splits"] == "val", samples["splits"] == "dev"
-    laid = shapes(samples["landmarks"])
-    far = distances(laid, laid[face & (samples["splits"] == "train")])
+    residuals = shapes(samples["landmarks"])
+    distance = distances(residuals, residuals[face & (samples["splits"] == "train")])
     net = FaceFilter()
-    scores = np.concatenate([net.score(seen(samples["crops"][k : k + 64])) for k in range(0, len(face), 64)])
-    refused = {"shape": far > np.quantile(far[dev & face], 1 - REFUSED), "filter": scores < net.least}
-    refused["both"] = refused["shape"] | refused["filter"]
+    scores = np.concatenate(
+        [net.score(filter_input(samples["crops"][k : k + 64])) for k in range(0, len(face), 64)]
+    )
+    rejections = {
+        "shape": distance > np.quantile(distance[dev & face], 1 - REJECTED),
+        "filter": scores < net.least,
+    }
+    rejections["both"] = rejections["shape"] | rejections["filter"]
     rows = []
     for kind in (*np.unique(samples["kinds"]), "all but faces"):
-        those = val & (~face if kind == "all but faces" else samples["kinds"] == kind)
-        sure = those & (samples["probabilities"] >= 0.9)
-        tried = (~face if kind == "all but faces" else samples["kinds"] == kind) & (samples["again"] >= 0)
-        tried &= samples["probabilities"] >= 0.7
-        if not those.any():
+        of_kind = val & (~face if kind == "all but faces" else samples["kinds"] == kind)
+        confident = of_kind & (samples["probabilities"] >= 0.9)
+        retried = (~face if kind == "all but faces" else samples["kinds"] == kind) & (samples["again"] >= 0)
+        retried &= samples["probabilities"] >= 0.7
+        if not of_kind.any():
             continue
-        row: dict[str, object] = {"kind": kind, "samples": int(those.sum()), "sure": int(sure.sum())}
-        for name, gone in refused.items():
-            row[f"{name} refuses"] = round(float(gone[those].mean()), 4)
-            row[f"{name} refuses of sure"] = round(float(gone[sure].mean()), 4) if sure.any() else ""
-        row |= {"moved": int(tried.sum()), "found again": int(samples["again"][tried].sum())}
+        row: dict[str, object] = {"kind": kind, "samples": int(of_kind.sum()), "sure": int(confident.sum())}
+        for name, rejected in rejections.items():
+            row[f"{name} refuses"] = round(float(rejected[of_kind].mean()), 4)
+            row[f"{name} refuses of sure"] = (
+                round(float(rejected[confident].mean()), 4) if confident.any() else ""
+            )
+        row |= {"moved": int(retried.sum()), "found again": int(samples["again"][retried].sum())}
         rows.append(row)
         print(row, flush=True)
     write_table(TABLE, rows)

@@ -1,9 +1,9 @@
-"""Trains every method and its main switches on the compact backbone, and writes what each reaches.
+"""Train every method and its main switches on the compact backbone, and write the results to a table.
 
     python benchmarks/methods.py --data DIR --work DIR            # hours on two cores
 
-`DIR/faces.csv` lists the pictures. First a backbone is pretrained without labels (tower.yaml); every row then
-starts from it and trains with one budget (methods.yaml). A row that has been trained is not trained again.
+`DIR/faces.csv` lists the pictures. First a backbone is pretrained without labels (backbone.yaml). Every row
+then starts from it and trains with the same budget (methods.yaml). Rows that are already trained are skipped.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import yaml
 from deepscan.bench.output import write_table
 
 HERE = Path(__file__).parent
-#: DFD-HR sees the whole crop; its experts are a quarter as wide as the tokens, as in the paper.
+#: DFD-HR uses the whole crop; its experts are a quarter as wide as the tokens, as in the paper.
 WHOLE = ("crop.resize=null", "network.hidden=40")
 ROWS: dict[str, tuple[str, ...]] = {
     "unifd": ("--method", "unifd", "network.feature=cls", "sam_rho=0"),
@@ -45,7 +45,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 
 
 def main() -> None:
-    """Train what is not there yet and write the table."""
+    """Train the missing rows and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -54,36 +54,43 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "methods.csv")
     parser.add_argument("--threads", default="1", help="threads of torch")
     parser.add_argument("--rows", nargs="*", default=list(ROWS), help="train only these rows")
-    given = parser.parse_args()
-    common = ("--data", given.data, "--cache", str(given.work / "crops"), "--threads", given.threads)
-    backbone = given.work / "tower"
+    arguments = parser.parse_args()
+    common = (
+        "--data",
+        arguments.data,
+        "--cache",
+        str(arguments.work / "crops"),
+        "--threads",
+        arguments.threads,
+    )
+    backbone = arguments.work / "backbone"
     if not (backbone / "done").is_file():
-        train("--recipe", str(HERE / "tower.yaml"), "--out", str(backbone), *common)
+        train("--recipe", str(HERE / "backbone.yaml"), "--out", str(backbone), *common)
         (backbone / "done").touch()
-    shutil.copyfile(backbone / "run" / "log.csv", given.out.with_name("tower.csv"))
-    for name in given.rows:
-        if not (folder_of(given.work, name) / "card.yaml").is_file():
+    shutil.copyfile(backbone / "run" / "log.csv", arguments.out.with_name("backbone.csv"))
+    for name in arguments.rows:
+        if not (folder_of(arguments.work, name) / "card.yaml").is_file():
             start = (*ROWS[name], f"weights={backbone}/run/best.safetensors")
-            folder = folder_of(given.work, name)
+            folder = folder_of(arguments.work, name)
             train("--recipe", str(HERE / "methods.yaml"), "--out", str(folder), *common, *start)
-    trained = [name for name in ROWS if (folder_of(given.work, name) / "card.yaml").is_file()]
-    lines = [dict(row(name, folder_of(given.work, name), ROWS[name])) for name in trained]
-    write_table(given.out, lines)
-    draw(lines, given.out.with_suffix(".svg"))
+    trained = [name for name in ROWS if (folder_of(arguments.work, name) / "card.yaml").is_file()]
+    lines = [dict(row(name, folder_of(arguments.work, name), ROWS[name])) for name in trained]
+    write_table(arguments.out, lines)
+    draw(lines, arguments.out.with_suffix(".svg"))
 
 
 def draw(lines: Sequence[Mapping[str, object]], path: Path) -> None:
-    """Draw the AUC of each row with its interval."""
+    """Draw the AUC of each row with its interval to an SVG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 0.32 * len(lines) + 1), layout="constrained")
     axes = figure.subplots()
     values = [float(str(line["auc"])) for line in lines]
-    reach = [
+    errors = [
         [value - float(str(line["low"])) for value, line in zip(values, lines, strict=True)],
         [float(str(line["high"])) - value for value, line in zip(values, lines, strict=True)],
     ]
-    axes.errorbar(values, range(len(lines)), xerr=reach, fmt="o", color="#1f4e79", capsize=3)
+    axes.errorbar(values, range(len(lines)), xerr=errors, fmt="o", color="#1f4e79", capsize=3)
     axes.set_yticks(range(len(lines)), [str(line["row"]) for line in lines])
     axes.invert_yaxis()
     axes.axvline(0.5, color="#999999", linestyle="--", linewidth=1)
@@ -92,12 +99,12 @@ def draw(lines: Sequence[Mapping[str, object]], path: Path) -> None:
 
 
 def folder_of(work: Path, name: str) -> Path:
-    """Return the model folder of a row."""
+    """Return the folder of a row's model."""
     return work / name.replace(",", "").replace(" ", "-")
 
 
 def train(*options: str) -> None:
-    """Run `deepscan train`."""
+    """Run `deepscan train`; resume it if it was interrupted."""
     command = [sys.executable, "-m", "deepscan", "train", "--progress", "plain", *options]
     out = Path(options[options.index("--out") + 1])
     if (out / "run" / "last.safetensors").is_file():
@@ -107,7 +114,7 @@ def train(*options: str) -> None:
 
 
 def row(name: str, folder: Path, options: tuple[str, ...]) -> Iterator[tuple[str, object]]:
-    """Yield the columns of a row from its model's card and its run's log."""
+    """Yield the columns of a row from the model's card and the training log."""
     card = yaml.safe_load((folder / "card.yaml").read_text(encoding="utf-8"))
     auc = next(result for result in card["results"] if result["metric"] == "auc")
     with (folder / "run" / "log.csv").open(encoding="utf-8") as file:
@@ -120,12 +127,12 @@ def row(name: str, folder: Path, options: tuple[str, ...]) -> Iterator[tuple[str
     yield "groups", auc["groups"]
     yield "epochs", len(history)
     yield "trainable", card["trained"]["parameters"].replace(",", "")
-    given = card["trained"]["command"]
-    lacking = [option for option in options if option not in shlex.split(given)]
-    if lacking:
-        raise SystemExit(f"{folder} was trained without {lacking[0]}: remove it, and run this again")
+    arguments = card["trained"]["command"]
+    missing = [option for option in options if option not in shlex.split(arguments)]
+    if missing:
+        raise SystemExit(f"{folder} was trained without {missing[0]}: remove it, and run this again")
     recipe = ["--recipe", "benchmarks/methods.yaml", "--data", "DIR", *options]
-    yield "command", shlex.join(["deepscan", "train", *recipe, "weights=tower/run/best.safetensors"])
+    yield "command", shlex.join(["deepscan", "train", *recipe, "weights=backbone/run/best.safetensors"])
 
 
 if __name__ == "__main__":

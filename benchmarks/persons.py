@@ -7,7 +7,7 @@ The truth is `persons.csv`, filled by eye from the sampled frames. A row `clip` 
 persons are seen, which number is the least that is right all the same (a face cut off by the edge or out of
 focus may be missed), how many shots there are, and at which of the sampled frames each later shot begins.
 A row `face` is the area of a person's live face from one frame to another; a box whose middle lies in it is
-that person's. Every other row is a box that is no live face: what it is, and where. Such boxes are matched
+that person's. Every other row is a box that is not a live face: what it is, and where. Such boxes are matched
 by their overlap, before areas are, so that the truth holds however faces are followed and linked.
 
 The table, `persons-scans.csv`, has a column for each scan and a row for each figure, verdicts that changed
@@ -34,7 +34,7 @@ Record = Mapping[str, Any]
 Box = NDArray[np.float32]
 TRUTH = Path(__file__).with_suffix(".csv")
 TABLE = Path(__file__).with_name("persons-scans.csv")
-#: Least overlap of a box with one that is known to be no live face.
+#: Least overlap of a box with one that is known not to be a live face.
 OVERLAP = 0.5
 
 

@@ -1,10 +1,10 @@
-"""The pipeline that people write today, to measure against: decode, find faces, align them, score nothing.
+"""A common face pipeline as a baseline: decode, detect faces and align them, without scoring.
 
-    python benchmarks/plain.py VIDEO...            # a JSON line when all is imported, then one a video
-    python benchmarks/plain.py --decode VIDEO...   # imports and decoding alone
+    python benchmarks/plain.py VIDEO...            # a JSON line after the imports, then one per video
+    python benchmarks/plain.py --decode VIDEO...   # imports and decoding only
 
-decord gives the frames as one batch; facenet-pytorch's MTCNN, at its defaults but for `keep_all`, searches
-each full frame; the largest face is aligned to 256 px. Needs deepscan-forensics[torch].
+decord returns the frames as one batch; facenet-pytorch's MTCNN, with its defaults except `keep_all`, searches
+each full frame; the largest face is aligned to 256 px. Requires deepscan-forensics[torch].
 """
 
 import json
@@ -20,32 +20,32 @@ from facenet_pytorch import MTCNN
 from deepscan.crop_recipe import CropRecipe
 
 Images = npt.NDArray[np.uint8]
-#: Frames of a video.
+#: Frames per video.
 FRAMES = 32
 SIDE = 256
 POINTS = CropRecipe(side=SIDE).template
 
 
 def main(arguments: list[str]) -> None:
-    """Go through videos and print the seconds of each."""
-    alone = arguments[:1] == ["--decode"]
-    finder = None if alone else MTCNN(keep_all=True, device="cpu")
-    # Whoever has started this process knows when that was.
-    tell(ready=True)
-    for path in arguments[alone:]:
-        begun = time.perf_counter()
+    """Process videos and print the seconds of each."""
+    decode_only = arguments[:1] == ["--decode"]
+    finder = None if decode_only else MTCNN(keep_all=True, device="cpu")
+    # The parent process measures the time until this line.
+    report(ready=True)
+    for path in arguments[decode_only:]:
+        start = time.perf_counter()
         try:
-            frames = decoded(path)
+            frames = decode(path)
         except decord.DECORDError as error:
-            tell(path=path, error=str(error))
+            report(path=path, error=str(error))
             continue
-        decoding = time.perf_counter() - begun
-        crops = [] if finder is None else aligned(finder, frames)
+        decoding = time.perf_counter() - start
+        crops = [] if finder is None else align_largest(finder, frames)
         height, width = frames.shape[1:3]
-        tell(
+        report(
             path=path,
             decode=decoding,
-            faces=time.perf_counter() - begun - decoding,
+            faces=time.perf_counter() - start - decoding,
             found=len(crops),
             frames=len(frames),
             width=width,
@@ -53,15 +53,15 @@ def main(arguments: list[str]) -> None:
         )
 
 
-def decoded(path: str) -> Images:
-    """Return an even sample of frames, RGB, shape (n, h, w, 3), uint8."""
+def decode(path: str) -> Images:
+    """Decode evenly spaced frames, RGB, shape (n, h, w, 3), uint8."""
     reader = decord.VideoReader(path, ctx=decord.cpu(0))
     chosen = np.linspace(0, len(reader) - 1, FRAMES).astype(int)
     return np.asarray(reader.get_batch(chosen).asnumpy())
 
 
-def aligned(finder: MTCNN, frames: Images) -> list[Images]:
-    """Return the largest face of each frame that has one."""
+def align_largest(finder: MTCNN, frames: Images) -> list[Images]:
+    """Return the largest face of each frame with faces, aligned."""
     crops = []
     for frame in frames:
         boxes, _, landmarks = finder.detect(frame, landmarks=True)
@@ -75,9 +75,9 @@ def aligned(finder: MTCNN, frames: Images) -> list[Images]:
     return crops
 
 
-def tell(**facts: object) -> None:
-    """Print facts as a JSON line at once."""
-    print(json.dumps(facts), flush=True)
+def report(**values: object) -> None:
+    """Print values as a JSON line and flush it."""
+    print(json.dumps(values), flush=True)
 
 
 if __name__ == "__main__":

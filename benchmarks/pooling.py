@@ -1,13 +1,13 @@
-"""Holds other ways of making one score of many against those of a scan, and writes the AUC of each.
+"""Compare other ways to combine several scores into one with those of a scan, and write the AUC of each.
 
     python benchmarks/pooling.py --data DIR --records CLIPS.jsonl --beside MODEL
 
-Of a crop: the embedded model's score of it alone, as a scan takes it, and means with the scores of its
-mirror image, of it slightly nearer and farther and slightly moved, and of a second model; on the half of
-DFDC's `val` that chose nothing, from `DIR/faces.csv`. Of a person: the mean of the faces' scores, as a scan
-takes it, and other figures of the same scores; on the clips of `DIR/clips.csv`, one vote a group and label,
-from the records that `deepscan scan DIR/clips --out CLIPS.jsonl` wrote. Here all faces of a person count,
-the poor ones too.
+For a crop: the embedded model's score of the crop alone, as in a scan, and means with the scores of its
+mirror image, of slightly zoomed and shifted versions, and of a second model. Data: the half of DFDC's `val`
+that was not used for any choice, from `DIR/faces.csv`. For a person: the mean of the faces' scores, as in a
+scan, and other statistics of the same scores. Data: the clips in `DIR/clips.csv`, one vote per group and
+label, from the records of `deepscan scan DIR/clips --out CLIPS.jsonl`. Here all faces of a person count,
+including those of poor quality.
 """
 
 import argparse
@@ -35,8 +35,8 @@ Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 TABLE = Path(__file__).with_suffix(".csv")
 ZOOMS = (0.94, 1.06)
-#: Of the side of a crop, across and down.
-MOVES = ((0.02, 0.0), (-0.02, 0.0), (0.0, 0.02), (0.0, -0.02))
+#: Horizontal and vertical shifts, as fractions of a crop's side.
+SHIFTS = ((0.02, 0.0), (-0.02, 0.0), (0.0, 0.02), (0.0, -0.02))
 PERSON: Mapping[str, Callable[[Floats], float]] = {
     "mean": lambda scores: scores.mean(),
     "mean in log-odds": lambda scores: logit_mean(scores.tolist()),
@@ -52,50 +52,51 @@ PERSON: Mapping[str, Callable[[Floats], float]] = {
 
 
 def main() -> None:
-    """Measure both and write the table."""
+    """Measure both kinds and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, type=Path, help="folder with faces.csv and clips.csv")
-    parser.add_argument("--records", required=True, type=Path, help="what a scan of the clips wrote")
+    parser.add_argument("--records", required=True, type=Path, help="records of a scan of the clips")
     parser.add_argument("--beside", required=True, type=Path, help="folder of a second model")
     parser.add_argument("--cache", default=Path("runs/crops"), type=Path, help="folder for crops")
-    given = parser.parse_args()
-    rows = [*_of_crops(given.data, given.cache, given.beside)]
+    arguments = parser.parse_args()
+    rows = [*_of_crops(arguments.data, arguments.cache, arguments.beside)]
     for tiers in ("A", "A,B"):
-        rows += _of_persons(given.records, given.data / "clips.csv", tiers)
+        rows += _of_persons(arguments.records, arguments.data / "clips.csv", tiers)
     write_table(TABLE, rows)
 
 
-def _of_crops(data: Path, cache: Path, beside: Path) -> Iterator[dict[str, object]]:
+def _of_crops(data: Path, cache: Path, second_folder: Path) -> Iterator[dict[str, object]]:
     card = load_card(DEFAULT_MODEL)
     crops, rows, images = held_out(card, data, cache)
     labels = crops.labels[rows]
-    own, other = (
-        Scorer(each, engine="onnx", device="cpu", precision="fp32") for each in (card, load_card(beside))
+    embedded, second_scorer = (
+        Scorer(each, engine="onnx", device="cpu", precision="fp32")
+        for each in (card, load_card(second_folder))
     )
-    alone = scored(own, images)
-    mirrored = scored(own, images[:, :, ::-1])
-    zoomed = [scored(own, _view(images, zoom, (0.0, 0.0))) for zoom in ZOOMS]
-    moved = [scored(own, _view(images, 1.0, move)) for move in MOVES]
-    second = scored(other, images)
+    single = scored(embedded, images)
+    mirrored = scored(embedded, images[:, :, ::-1])
+    zoomed = [scored(embedded, _view(images, zoom, (0.0, 0.0))) for zoom in ZOOMS]
+    shifted = [scored(embedded, _view(images, 1.0, shift)) for shift in SHIFTS]
+    second = scored(second_scorer, images)
     means = {
-        "alone": [alone],
-        "with its mirror image": [alone, mirrored],
-        "with two zooms": [alone, *zoomed],
-        "with four moves": [alone, *moved],
-        "with all of these": [alone, mirrored, *zoomed, *moved],
+        "alone": [single],
+        "with its mirror image": [single, mirrored],
+        "with two zooms": [single, *zoomed],
+        "with four moves": [single, *shifted],
+        "with all of these": [single, mirrored, *zoomed, *shifted],
         "second model alone": [second],
-        "with the second model": [alone, second],
+        "with the second model": [single, second],
     }
     for name, scores in means.items():
         yield _row("crops of DFDC", name, labels, np.mean(scores, axis=0))
 
 
-def _view(images: Images, zoom: float, move: tuple[float, float]) -> Images:
+def _view(images: Images, zoom: float, shift: tuple[float, float]) -> Images:
     side = images.shape[1]
     edge = (1 - zoom) * side / 2
-    matrix = np.array([[zoom, 0, edge + move[0] * side], [0, zoom, edge + move[1] * side]])
+    matrix = np.array([[zoom, 0, edge + shift[0] * side], [0, zoom, edge + shift[1] * side]])
     return np.stack(
         [
             cv2.warpAffine(
@@ -115,7 +116,7 @@ def _of_persons(records: Path, index: Path, tiers: str) -> Iterator[dict[str, ob
             faces[row["label"], row["group"]].append(_persons(record))
     truth = np.array([label == "fake" for label, _ in faces], dtype=np.int64)
     for name, figure in PERSON.items():
-        # As in a scan: the worst person of a video. As in `eval --vote group`: the mean of a group's videos.
+        # Highest person per video, as in a scan; mean of a group's videos, as in `eval --vote group`.
         votes = [
             float(np.mean([max(figure(person) for person in video) for video in videos]))
             for videos in faces.values()
@@ -133,9 +134,9 @@ def _persons(record: Mapping[str, Any]) -> list[Floats]:
 
 
 def _row(data: str, score: str, labels: NDArray[np.int64], scores: Floats) -> dict[str, object]:
-    found = round(float(roc_auc_score(labels, scores)), 4)
-    print(f"{data:14} {score:26} {found:.3f}")
-    return {"data": data, "score": score, "auc": found, "n": len(labels), "fakes": int(labels.sum())}
+    value = round(float(roc_auc_score(labels, scores)), 4)
+    print(f"{data:14} {score:26} {value:.3f}")
+    return {"data": data, "score": score, "auc": value, "n": len(labels), "fakes": int(labels.sum())}
 
 
 if __name__ == "__main__":

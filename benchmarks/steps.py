@@ -1,10 +1,10 @@
-"""Times one training step of each method on ViT-L/14 with random weights, at the paper's batch.
+"""Measure a training step of each method on ViT-L/14 with random weights, with the paper's batch size.
 
-    python benchmarks/steps.py                       # on a GPU, where there is one
+    python benchmarks/steps.py                       # on a GPU if available
     python benchmarks/steps.py --batch 2 --steps 3   # on a CPU, where the paper's batch would take minutes
 
-Writes steps-ENVIRONMENT.csv beside this file. The methods take turns, so that a slow minute of a shared
-machine hits all of them.
+Writes steps-ENVIRONMENT.csv next to this file. The methods take turns, so that a slow minute on a shared
+machine affects all of them.
 """
 
 import argparse
@@ -29,20 +29,20 @@ METHODS = ("effort", "qtfp", "corit", "dfd-hr")
 
 
 def main() -> None:
-    """Time every method and write the table."""
+    """Measure every method and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--methods", nargs="*", default=METHODS)
-    parser.add_argument("--batch", type=int, help="crops a step; without, the recipe's")
+    parser.add_argument("--batch", type=int, help="crops per step (default: as in the recipe)")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--threads", type=int, help="threads of torch on a CPU")
+    parser.add_argument("--threads", type=int, help="number of torch threads on a CPU")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
     with join("auto") as processes:
         peaks = {name: peak(name, given.batch, processes) for name in given.methods}
-        runs = {name: prepared(name, given.batch, processes) for name in given.methods}
+        runs = {name: prepare(name, given.batch, processes) for name in given.methods}
         cases = [
             TimedCase({}, len(batch.labels), "images", partial(step, stepper, batch, processes.device))
             for stepper, batch in runs.values()
@@ -56,8 +56,8 @@ def main() -> None:
     print(path.read_text(encoding="utf-8"))
 
 
-def prepared(method: str, size: int | None, processes: Processes) -> tuple[TrainStep, Batch]:
-    """Return what makes the steps of a method, and a batch of noise."""
+def prepare(method: str, size: int | None, processes: Processes) -> tuple[TrainStep, Batch]:
+    """Return the training step of a method, and a batch of noise."""
     recipe: Recipe = load_recipe(method, overrides=["weights=random"])
     torch.manual_seed(0)
     detector = DETECTORS.get(method)(**recipe.loss)
@@ -72,20 +72,20 @@ def prepared(method: str, size: int | None, processes: Processes) -> tuple[Train
 
 
 def step(stepper: TrainStep, batch: Batch, device: torch.device) -> Sample:
-    """Make one step and return how long it took."""
-    settle: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    settle()
-    return timed(lambda: (stepper.step([batch], [0], 1.0), settle()))
+    """Run one step and return its time."""
+    synchronize: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    synchronize()
+    return timed(lambda: (stepper.step([batch], [0], 1.0), synchronize()))
 
 
 def peak(name: str, size: int | None, processes: Processes) -> object:
-    """Return the memory in MB that a method takes by itself, optimiser and all; empty on a CPU."""
+    """Return the peak memory of a method in MB, including the optimiser; empty on a CPU."""
     if processes.device.type != "cuda":
         return ""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    stepper, batch = prepared(name, size, processes)
-    # The optimiser's state is made in the first step.
+    stepper, batch = prepare(name, size, processes)
+    # The first step creates the optimiser's state.
     for _ in range(2):
         step(stepper, batch, processes.device)
     return round(torch.cuda.max_memory_allocated() / 2**20)
@@ -107,7 +107,7 @@ def line(name: str, stepper: TrainStep, timing: Timing, memory: object) -> dict[
 
 
 def environment(device: torch.device) -> str:
-    """Return a name for the machine that measured, for a file."""
+    """Return a name for the machine, for the file name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name().replace(" ", "-").lower()
     return f"cpu-{platform.machine()}"

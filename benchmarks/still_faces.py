@@ -1,12 +1,11 @@
-"""Measures how often a living face is called still, and how often one of a photograph is.
+"""Measure how often living faces and faces in photographs are called still.
 
     python benchmarks/still_faces.py --data DIR [--split val]
 
-Of the talking heads of DIR/web with four pictures (a scan asks for six), those are called still, though none
-may be: pictures are
-made small and compressed as in a video, and taken to be a second apart. Of photographs, one a clip, videos
-are made: pasted on a background that moves, and kept, zoomed, panned, or both and turned and tilted, under
-noise, light that changes and compression; all of them should be called still.
+Living faces: the talking heads of DIR/web with four pictures (a scan requires six), shrunk and compressed as
+in a video, one second apart; none should be called still. Photographs: one picture of each clip, made into a
+video by pasting it on a moving background and keeping, zooming or panning it, or all of these with rotation
+and tilt, with noise, changing light and compression; all of them should be called still.
 """
 
 import argparse
@@ -32,18 +31,18 @@ from deepscan.faces.still import grey_crop
 from deepscan.faces.tracks import appearance
 from deepscan.media.frames import Image
 
-#: What a camera does before a photograph, and in how many frames.
+#: Camera movements in front of a photograph, and frames per video.
 MOVES, FRAMES = ("kept", "zoomed", "panned", "all, and turned and tilted"), 6
 
 
 def compressed(image: Image, quality: int) -> Image:
-    """Return a picture as a JPEG of that quality shows it."""
+    """Return a picture after JPEG compression with a given quality."""
     coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cast(Image, cv2.imdecode(coded, cv2.IMREAD_COLOR))
 
 
 def living(pictures: Sequence[Image], rng: Generator) -> Iterator[Image]:
-    """Yield the pictures of a clip as a video has them."""
+    """Yield the pictures of a clip, shrunk and compressed as in a video."""
     width, quality = float(np.exp(rng.uniform(np.log(45), np.log(180)))), int(rng.integers(20, 95))
     for picture in pictures:
         factor = min(1.0, 1.75 * width / picture.shape[1])
@@ -52,31 +51,37 @@ def living(pictures: Sequence[Image], rng: Generator) -> Iterator[Image]:
 
 
 def photographed(picture: Image, move: str, rng: Generator) -> Iterator[Image]:
-    """Yield frames of a video of a photograph."""
+    """Yield the frames of a video of a photograph."""
     side = 1.75 * float(np.exp(rng.uniform(np.log(45), np.log(180))))
-    quality, noise, much = int(rng.integers(20, 95)), rng.uniform(0, 6), rng.uniform(0, 1)
+    quality, noise, strength = int(rng.integers(20, 95)), rng.uniform(0, 6), rng.uniform(0, 1)
     wall = cv2.resize(rng.integers(0, 255, (6, 6, 3), np.uint8), (400, 400), interpolation=cv2.INTER_CUBIC)
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
     size = picture.shape[0]
     source = cv2.GaussianBlur(picture, (0, 0), max(0.01, 0.5 * size / side - 0.4))
     whole = move == MOVES[3]
     for number in range(FRAMES):
-        zoom = float(np.clip(1 + 0.3 * much * rng.normal(), 0.6, 1.6)) if whole or move == "zoomed" else 1.0
-        away = 30 + rng.normal(0, 1, 2) + (25 * much * rng.normal(size=2) if whole or move == "panned" else 0)
-        angle = np.deg2rad(5 * much * rng.normal()) if whole else 0.0
+        zoom = (
+            float(np.clip(1 + 0.3 * strength * rng.normal(), 0.6, 1.6)) if whole or move == "zoomed" else 1.0
+        )
+        offset = (
+            30
+            + rng.normal(0, 1, 2)
+            + (25 * strength * rng.normal(size=2) if whole or move == "panned" else 0)
+        )
+        angle = np.deg2rad(5 * strength * rng.normal()) if whole else 0.0
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        places = (corners - 0.5) * side * zoom @ turn.T + side / 2 + away
-        places += rng.normal(0, 0.02 * side * much, places.shape) if whole else 0
-        matrix = cv2.getPerspectiveTransform(corners * size, places.astype(np.float32))
+        targets = (corners - 0.5) * side * zoom @ turn.T + side / 2 + offset
+        targets += rng.normal(0, 0.02 * side * strength, targets.shape) if whole else 0
+        matrix = cv2.getPerspectiveTransform(corners * size, targets.astype(np.float32))
         extent = (int(1.6 * side + 80),) * 2
         frame = cv2.resize(np.roll(wall, 9 * number, axis=1), extent)
         cv2.warpPerspective(source, matrix, extent, dst=frame, borderMode=cv2.BORDER_TRANSPARENT)
-        lit = frame * (1 + 0.08 * much * rng.normal()) + rng.normal(0, noise, frame.shape)
+        lit = frame * (1 + 0.08 * strength * rng.normal()) + rng.normal(0, noise, frame.shape)
         yield compressed(np.clip(lit, 0, 255).astype(np.uint8), quality)
 
 
 def track(frames: Iterable[Image], finder: Mtcnn) -> list[Face]:
-    """Return the largest face of each frame, a second apart."""
+    """Return the largest face of each frame; frames are one second apart."""
     faces = []
     for index, frame in enumerate(frames):
         rgb = np.ascontiguousarray(frame[..., ::-1])
@@ -111,14 +116,14 @@ def main() -> None:
             if row["split"] == options.split:
                 clips[row["video"], row["label"]].append(row["file"])
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for at in rng.permutation(len(clips))[: options.most].tolist():
-        (video, label), names = list(clips.items())[at]
+    for position in rng.permutation(len(clips))[: options.most].tolist():
+        (video, label), names = list(clips.items())[position]
         pictures = [cast(Image, cv2.imread(str(options.data / name))) for name in names]
         move = MOVES[int(rng.integers(len(MOVES)))]
-        made = [(f"photograph, {move}", list(photographed(pictures[0], move, rng)))]
+        videos_of_clip = [(f"photograph, {move}", list(photographed(pictures[0], move, rng)))]
         if len(names) >= 4:
-            made.append((f"talking head, {label}", list(living(pictures, rng))))
-        for kind, frames in made:
+            videos_of_clip.append((f"talking head, {label}", list(living(pictures, rng))))
+        for kind, frames in videos_of_clip:
             faces = track(frames, finder)
             if len(faces) >= 4:
                 with patch.object(still_rule, "LEAST_FACES", 4):

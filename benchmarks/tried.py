@@ -1,14 +1,15 @@
-"""Measures models that were trained in search of the embedded one, all alike, and writes a row for each.
+"""Measure the models that were trained in search of the embedded one, all in the same way, one row for each.
 
-    python benchmarks/tried.py --data DIR MODEL...            # folders, as `deepscan train` leaves them
+    python benchmarks/tried.py --data DIR MODEL...            # model folders from `deepscan train`
 
-`DIR/faces.csv` lists the pictures. The half of `val` that chose nothing is looked at as it is, with its
-mirror image, compressed as frames of videos, and its reals against fakes made of them. The autoencoders that
-redraw some of these are none that a model has learnt from: they have a seed of their own, are trained at
-first use, in minutes, and are kept in the cache. Where `DIR` has clips.csv, and `MODEL.jsonl` beside a
-model's folder holds what `deepscan scan DIR/clips --model MODEL --out MODEL.jsonl` wrote, the clips are
-measured as well, one vote a group and label. Rows of other models in the table stay. With --card the figures
-go into the card too: of each kind of own fakes, of the clips by tier and by method, and what it misses.
+`DIR/faces.csv` lists the pictures. The half of `val` that was not used for any choice is scored unchanged,
+together with its mirror image, and compressed like video frames; its reals are also compared with fakes made
+from them. Some of these are redrawn by autoencoders that no model was trained with: they have a separate
+seed, are trained at first use, which takes minutes, and are kept in the cache. If `DIR` has clips.csv, and
+`MODEL.jsonl` next to a model's folder has the records of
+`deepscan scan DIR/clips --model MODEL --out MODEL.jsonl`, the clips are measured too, with one vote per group
+and label. Rows of other models in the table are kept. With --card the figures are also written to the card:
+for each kind of synthetic fakes, for the clips by tier and method, and what the model misses.
 """
 
 import argparse
@@ -45,34 +46,34 @@ from deepscan.training.batches import halves
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 TABLE = Path(__file__).parent / "tried.csv"
-#: Crops of `val` are made into fakes with the faces of each other.
+#: Seed of the fakes that are made from crops of `val` and of the autoencoders.
 SEED = 7
 AUC = {"auc": METRICS["auc"]}
-#: Those that the first rows were measured with.
-REDRAWING = PLANS[:3]
-#: How the card's results begin that are written here.
-OWN = "DFDC: the reals of the second half of the validation groups, against a fake made of each"
+#: The autoencoders with which the first rows were measured.
+AUTOENCODERS = PLANS[:3]
+#: Beginnings of the `data` of results in the card that this script writes.
+SYNTHETIC = "DFDC: the reals of the second half of the validation groups, against a fake made of each"
 CLIPS = "clips of the web and of data sets, one vote a group and label"
-#: What the card tells of.
+#: Tiers whose results are written to the card.
 TIERS = {
     "A": "swaps and reenactments in real footage, and clean reals",
     "A,B": "the same with talking heads driven from one photograph, and stylised reals",
 }
-#: Tiny, dark and illustrated faces too: of these the table tells what they change.
+#: Includes tiny, dark and illustrated faces; only in the table.
 ALL = "A,B,C"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """Scores of the half of `val` that chose nothing.
+class HeldOutScores:
+    """Scores of the half of `val` that was not used for any choice.
 
     Attributes:
         labels: 0 or 1, shape (N,).
-        groups: Of each crop, length N.
-        plain: Scores of the crops as they are, shape (N,).
-        mirrored: Of their mirror images.
-        packed: Of the crops as a video codec leaves them.
-        made: Kind of own fakes -> scores of one made of each real.
+        groups: Group of each crop, length N.
+        plain: Scores of the unchanged crops, shape (N,).
+        mirrored: Scores of their mirror images.
+        packed: Scores of the crops after compression with a video codec.
+        fakes: Kind of synthetic fakes -> scores of one fake per real.
     """
 
     labels: NDArray[np.int64]
@@ -80,28 +81,28 @@ class Look:
     plain: Floats
     mirrored: Floats
     packed: Floats
-    made: Mapping[str, Floats]
+    fakes: Mapping[str, Floats]
 
     def auc(self, scores: Floats) -> Measurement:
         """Return the AUC of scores of the crops, with its interval by group."""
         return measure_all(self.labels, scores, self.groups, measures=AUC)[0]
 
     def auc_of(self, kind: str) -> Measurement:
-        """Return the AUC of the reals against own fakes of a kind; a fake is of its real's group."""
+        """Return the AUC of the reals against synthetic fakes of a kind; a fake has its real's group."""
         real = self.labels == 0
         truth = np.repeat([0, 1], real.sum())
         groups = [group for group, is_real in zip(self.groups, real, strict=True) if is_real] * 2
-        return measure_all(truth, np.append(self.plain[real], self.made[kind]), groups, measures=AUC)[0]
+        return measure_all(truth, np.append(self.plain[real], self.fakes[kind]), groups, measures=AUC)[0]
 
 
 def main() -> None:
-    """Measure what is named and write the table."""
+    """Measure the given models and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, type=Path, help="folder with faces.csv")
     parser.add_argument("--cache", default=Path("runs/crops"), type=Path, help="folder for crops")
-    parser.add_argument("--card", action="store_true", help="write the figures into the card too")
+    parser.add_argument("--card", action="store_true", help="also write the figures to the card")
     parser.add_argument("models", nargs="+", type=Path, help="model folders")
     given = parser.parse_args()
     rows: dict[str, Mapping[str, object]] = {}
@@ -110,17 +111,17 @@ def main() -> None:
             rows = {row["model"]: row for row in csv.DictReader(file)}
     for folder in given.models:
         card = load_card(folder)
-        look = _look(card, given.data, given.cache)
+        held_out_scores = _score_held_out(card, given.data, given.cache)
         clips = _clips(card, given.data)
-        rows[card.name] = {**_row(card, look), **_row_of_clips(clips)}
+        rows[card.name] = {**_row(card, held_out_scores), **_row_of_clips(clips)}
         print(rows[card.name])
         if given.card:
-            write_card(_told(card, look, clips))
+            write_card(_with_results(card, held_out_scores, clips))
     write_table(TABLE, rows.values())
 
 
 def held_out(card: ModelCard, data: Path, cache: Path) -> tuple[CropSet, NDArray[np.int64], Image]:
-    """Return the crops of a model's data, the rows of the half of `val` that chose nothing, and that half."""
+    """Return a model's crops, and the rows and images of the half of `val` not used for choices."""
     assert card.crop is not None
     pictures = read_pictures(data, card.trained["recipe"]["sources"])
     crops = prepare_crops(pictures, card.crop, cache, on_progress=progress_bar("cutting faces"))
@@ -128,25 +129,25 @@ def held_out(card: ModelCard, data: Path, cache: Path) -> tuple[CropSet, NDArray
     return crops, rows, np.asarray(crops.crops[rows])
 
 
-def _look(card: ModelCard, data: Path, cache: Path) -> Look:
+def _score_held_out(card: ModelCard, data: Path, cache: Path) -> HeldOutScores:
     crops, rows, images = held_out(card, data, cache)
     labels = crops.labels[rows]
     scorer = Scorer(card, engine="onnx", device="cpu", precision="fp32")
     rng, codec = np.random.default_rng(SEED), Codec(23, 36)
     packed = np.stack([codec(image, rng) for image in images])
-    fakes = _made(crops, images[labels == 0], card, _redrawers(crops, cache))
-    return Look(
+    fakes = _make_fakes(crops, images[labels == 0], card, _redrawers(crops, cache))
+    return HeldOutScores(
         labels,
-        [crops.groups[at] for at in rows],
+        [crops.groups[row_index] for row_index in rows],
         scored(scorer, images),
         scored(scorer, images[:, :, ::-1]),
         scored(scorer, packed),
-        {kind: scored(scorer, made) for kind, made in fakes.items()},
+        {kind: scored(scorer, images_of_kind) for kind, images_of_kind in fakes.items()},
     )
 
 
-def stated(card: ModelCard) -> dict[str, object]:
-    """Return what a row says of the training."""
+def training_columns(card: ModelCard) -> dict[str, object]:
+    """Return the columns that describe the training."""
     recipe = card.trained["recipe"]
     return {
         "model": card.name,
@@ -159,17 +160,19 @@ def stated(card: ModelCard) -> dict[str, object]:
     }
 
 
-def _row(card: ModelCard, look: Look) -> dict[str, object]:
-    found = look.auc(look.plain)
+def _row(card: ModelCard, held_out_scores: HeldOutScores) -> dict[str, object]:
+    found = held_out_scores.auc(held_out_scores.plain)
     assert found.interval is not None
     return {
-        **stated(card),
+        **training_columns(card),
         "auc": round(found.interval.value, 4),
         "low": round(found.interval.low, 4),
         "high": round(found.interval.high, 4),
-        "auc_mirrored": round(auc(look.labels, (look.plain + look.mirrored) / 2), 4),
-        "auc_codec": round(auc(look.labels, look.packed), 4),
-        **{f"auc_{kind}": look.auc_of(kind).to_json()["value"] for kind in look.made},
+        "auc_mirrored": round(
+            auc(held_out_scores.labels, (held_out_scores.plain + held_out_scores.mirrored) / 2), 4
+        ),
+        "auc_codec": round(auc(held_out_scores.labels, held_out_scores.packed), 4),
+        **{f"auc_{kind}": held_out_scores.auc_of(kind).to_json()["value"] for kind in held_out_scores.fakes},
     }
 
 
@@ -181,12 +184,14 @@ def _redrawers(crops: CropSet, cache: Path) -> Sequence[Redrawer]:
             train[crops.labels[train] == 0],
             cache,
             seed=SEED,
-            plans=REDRAWING,
+            plans=AUTOENCODERS,
             on_progress=view.autoencoders,
         )
 
 
-def _made(crops: CropSet, reals: Image, card: ModelCard, redrawers: Sequence[Redrawer]) -> dict[str, Image]:
+def _make_fakes(
+    crops: CropSet, reals: Image, card: ModelCard, redrawers: Sequence[Redrawer]
+) -> dict[str, Image]:
     assert card.crop is not None
     recipe, rng = card.crop, np.random.default_rng(SEED)
     others = crops.where("val")
@@ -200,18 +205,21 @@ def _made(crops: CropSet, reals: Image, card: ModelCard, redrawers: Sequence[Red
 
 def scored(scorer: Scorer, images: Image) -> Floats:
     """Return the raw scores of crops, RGB, shape (N, S, S, 3), uint8."""
-    parts = [scorer.score(np.ascontiguousarray(images[at : at + 64])) for at in range(0, len(images), 64)]
+    parts = [
+        scorer.score(np.ascontiguousarray(images[row_index : row_index + 64]))
+        for row_index in range(0, len(images), 64)
+    ]
     return np.concatenate(parts).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clips:
-    """What a scan said of the clips.
+    """The results of a scan of the clips.
 
     Attributes:
-        votes: Tiers -> their votes.
-        called: Label and group -> the verdicts of its clips, in tiers A and B.
-        scanned: When, and in which precision, in words.
+        votes: Tiers -> votes.
+        called: Label and group -> verdicts of the clips, in tiers A and B.
+        scanned: Date and precision of the scan, as text.
     """
 
     votes: Mapping[str, Scores]
@@ -219,13 +227,13 @@ class Clips:
     scanned: str
 
     def kinds(self, tiers: str) -> dict[str, Measurement]:
-        """Return the AUC of each method against all reals of those tiers."""
+        """Return the AUC of each method against all reals of the tiers."""
         given = self.votes[tiers]
         found = measure_kinds(given.labels, given.scores, given.kind.texts(), given.groups(), measures=AUC)
         return {kind: figures[0] for kind, figures in found.items()}
 
     def fakes(self, label: str) -> str:
-        """Return how many votes of a label are called fake, in words."""
+        """Return how many votes of a label are called fake, as text."""
         votes = [verdicts for (of, _), verdicts in self.called.items() if of == label]
         return f"{sum('fake' in each for each in votes)} of {len(votes)}"
 
@@ -245,7 +253,7 @@ def _clips(card: ModelCard, data: Path) -> Clips | None:
     scanned = ""
     for _, _, record in read_journal(records):
         if record["model"].get("sha256") not in {file.sha256 for file in card.files.values()}:
-            raise SystemExit(f"{records} is not of {card.folder}: scan anew")
+            raise SystemExit(f"{records} is not from {card.folder}: scan again")
         scanned = f"scanned on {record['started'][:10]} in {record['model']['precision']}"
         row = labels.get(Path(recorded_path(record).decode()).resolve())
         if row is not None:
@@ -266,32 +274,34 @@ def _row_of_clips(clips: Clips | None) -> dict[str, object]:
     return {**row, **{f"{label}s_called_fake": clips.fakes(label) for label in ("fake", "real")}}
 
 
-def _told(card: ModelCard, look: Look, clips: Clips | None) -> ModelCard:
-    """Return the card with the figures, in the place of earlier ones."""
-    replaced = (OWN, CLIPS) if clips else (OWN,)
+def _with_results(card: ModelCard, held_out_scores: HeldOutScores, clips: Clips | None) -> ModelCard:
+    """Return the card with the figures, replacing earlier ones."""
+    replaced = (SYNTHETIC, CLIPS) if clips else (SYNTHETIC,)
     kept = [each for each in card.results if not str(each["data"]).startswith(replaced)]
-    own = [card_result(look.auc_of(kind), "frame", OWN, kind) for kind in look.made]
-    told = replace(card, results=(*kept, *own, *(_results_of_clips(clips) if clips else ())))
+    synthetic = [
+        card_result(held_out_scores.auc_of(kind), "frame", SYNTHETIC, kind) for kind in held_out_scores.fakes
+    ]
+    updated = replace(card, results=(*kept, *synthetic, *(_results_of_clips(clips) if clips else ())))
     if clips is None:
-        return told
+        return updated
     unseen = [
-        f"{kind} (AUC {one.value:.2f})"
-        for kind, one in clips.kinds("A,B").items()
-        if one.value is not None and one.value < 0.5
+        f"{kind} (AUC {measurement.value:.2f})"
+        for kind, measurement in clips.kinds("A,B").items()
+        if measurement.value is not None and measurement.value < 0.5
     ]
     misses = (
         f"on clips of the web (tiers A and B) {clips.fakes('fake')} fakes are called fake, and "
         f"{clips.fakes('real')} reals; below most reals score: {', '.join(unseen) or 'no method'}"
     )
-    # What a training says of itself, that it was measured on nothing else, holds no longer.
+    # The training's remark that it was not tested on other data no longer applies.
     trained = {name: value for name, value in card.trained.items() if name != "not_tested_on"}
-    return replace(told, trained={**trained, "misses": misses})
+    return replace(updated, trained={**trained, "misses": misses})
 
 
 def _results_of_clips(clips: Clips) -> Iterator[dict[str, Any]]:
-    for tiers, told in TIERS.items():
+    for tiers, updated in TIERS.items():
         given = clips.votes[tiers]
-        data = f"{CLIPS}, tier {tiers}: {told}; {clips.scanned}"
+        data = f"{CLIPS}, tier {tiers}: {updated}; {clips.scanned}"
         measures = {name: METRICS[name] for name in ("auc", "average_precision")}
         for found in measure_all(given.labels, given.scores, given.groups(), measures=measures):
             yield card_result(found, "video", data)
@@ -300,11 +310,11 @@ def _results_of_clips(clips: Clips) -> Iterator[dict[str, Any]]:
 
 
 def card_result(found: Measurement, level: str, data: str, kind: str = "") -> dict[str, Any]:
-    """Return a figure as a card states it."""
-    stated = found.to_json()
-    # A method of one clip has no interval, and its card need not say so each time.
-    stated.pop("reason", None)
-    return {"metric": stated.pop("metric"), "level": level, **stated, "data": data} | (
+    """Return a figure in the form of a card's results."""
+    training_columns = found.to_json()
+    # A method with one clip has no interval; the card does not repeat the reason each time.
+    training_columns.pop("reason", None)
+    return {"metric": training_columns.pop("metric"), "level": level, **training_columns, "data": data} | (
         {"kind": kind} if kind else {}
     )
 

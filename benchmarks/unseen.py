@@ -1,16 +1,15 @@
-"""Measures models on faces of the web that they cannot know, for their rows in tried.csv.
+"""Measure models on web faces of methods and origins not in their training data, for their rows in tried.csv.
 
-    python benchmarks/unseen.py --data DIR MODEL...          # after tried.py, which writes a row anew
+    python benchmarks/unseen.py --data DIR MODEL...          # after tried.py, which replaces a row
 
-`DIR/faces.csv` has the sources DFDC and WEB. All figures are of `val`. Its groups are in two halves, by the
-lowest bit of the first byte of the SHA-256 of its name: the first half chooses epochs and thresholds, the
-second is reported. A vote is the mean of a group's crops of one label.
+`DIR/faces.csv` has the sources DFDC and WEB. All figures are measured on `val`. Its groups are split in
+halves by the lowest bit of the first byte of the SHA-256 of their names: the first half is used to choose
+epochs and thresholds, the second is reported. A vote is the mean of a group's crops with one label.
 
-Figure U (`u`) is the AUC of the votes of fakes whose method no row of `train` has, against those of reals
-whose origin no row of `train` has. `seen` is that of the other crops of the web, `web` that of all, `dfdc`
-that of DFDC's crops. Shares of verdicts are of the votes of the web, at the card's thresholds, and (`refit`)
-at thresholds that the first half's votes of the web give. With --card the figures of the web go into the
-card as well.
+Figure U (`u`) is the AUC of the votes of fakes whose method is not in `train` against reals whose origin is
+not in `train`. `seen` is the AUC of the other web crops, `web` that of all web crops, `dfdc` that of the DFDC
+crops. Shares of verdicts are those of the web votes, at the card's thresholds and (`refit`) at thresholds
+fitted to the web votes of the first half. With --card the figures for the web are also written to the card.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tried import TABLE, card_result, scored, stated
+from tried import TABLE, card_result, scored, training_columns
 
 from deepscan.bench.output import write_table
 from deepscan.calibration import calibrate, count_verdicts, fit_calibration, second_half
@@ -37,16 +36,16 @@ from deepscan.models.lookup import load_card
 from deepscan.progress import progress_bar
 from deepscan.training.validation import GroupVotes, SeenInTraining, mean_votes
 
-#: In the order in which `faces.csv` has them.
+#: In the order of `faces.csv`.
 SOURCES = ("DFDC", "WEB")
 _AUC = {"auc": METRICS["auc"]}
-#: How the card's results begin that are written here.
+#: Beginning of the `data` of results in the card that this script writes.
 WEB = "faces of the web, one vote a group and label: second half of the validation groups"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """The crops of `val` from one source, and a model's scores of them.
+    """The crops of `val` from one source, with a model's scores.
 
     Attributes:
         crops: The crops.
@@ -57,36 +56,38 @@ class Scored:
     scores: NDArray[np.float64]
 
     def votes(self, which: NDArray[np.bool_]) -> GroupVotes:
-        """Return the votes of a part of the crops."""
+        """Return the votes of the selected crops."""
         rows = np.flatnonzero(which)
         return mean_votes(self.crops.labels[rows], self.scores[rows], [self.crops.groups[at] for at in rows])
 
 
 def main() -> None:
-    """Measure what is named and write the table."""
+    """Measure the given models and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, type=Path, help="folder with faces.csv")
     parser.add_argument("--cache", default=Path("runs/crops"), type=Path, help="folder for crops")
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "int8"), help="of the ONNX file")
-    parser.add_argument("--card", action="store_true", help="write figures of the web into the card too")
+    parser.add_argument(
+        "--precision", default="fp32", choices=("fp32", "int8"), help="precision of the ONNX file"
+    )
+    parser.add_argument("--card", action="store_true", help="also write the figures for the web to the card")
     parser.add_argument("models", nargs="+", type=Path, help="model folders")
-    given = parser.parse_args()
-    pictures = read_pictures(given.data, SOURCES)
+    arguments = parser.parse_args()
+    pictures = read_pictures(arguments.data, SOURCES)
     with TABLE.open(newline="") as file:
         rows: dict[str, dict[str, Any]] = {row["model"]: row for row in csv.DictReader(file)}
-    for folder in given.models:
+    for folder in arguments.models:
         card = load_card(folder)
-        scorer = Scorer(card, engine="onnx", device="cpu", precision=given.precision)
-        dfdc, web = (_scored(scorer, pictures, source, given.cache) for source in SOURCES)
+        scorer = Scorer(card, engine="onnx", device="cpu", precision=arguments.precision)
+        dfdc, web = (_scored(scorer, pictures, source, arguments.cache) for source in SOURCES)
         seen = SeenInTraining.of(pictures)
         assert card.calibration is not None
         found = dict(figures(dfdc, web, seen, card.calibration))
-        if given.card:
-            write_card(_told(card, web, seen, given.precision))
+        if arguments.card:
+            write_card(_with_results(card, web, seen, arguments.precision))
         row = {name: value for name, value in found.items() if not isinstance(value, Mapping)}
-        rows[card.name] = {**rows.get(card.name, {}), **stated(card), **row}
+        rows[card.name] = {**rows.get(card.name, {}), **training_columns(card), **row}
         for name, value in found.items():
             print(name, value)
     write_table(TABLE, rows.values())
@@ -98,10 +99,10 @@ def figures(
     """Yield figures by name.
 
     Args:
-        dfdc: Crops of DFDC.
-        web: Crops of the web.
-        seen: What was trained on.
-        calibration: Of the model.
+        dfdc: DFDC crops.
+        web: Web crops.
+        seen: Methods and origins in the training data.
+        calibration: Calibration of the model.
     """
     unseen, second = seen.unseen(web.crops), second_half(web.crops.groups)
     u = auc_of_votes(web.votes(unseen & second))
@@ -122,15 +123,15 @@ def figures(
     for name, thresholds in (("", calibration), ("refit_", refit)):
         for verdict, share in verdict_shares(web.votes(second), thresholds).items():
             yield name + verdict, round(share, 3)
-    held = np.flatnonzero(second)
-    yield "origins", by_origin(web.crops, web.scores, refit, held)
+    second_votes = np.flatnonzero(second)
+    yield "origins", by_origin(web.crops, web.scores, refit, second_votes)
 
 
-def _told(card: ModelCard, web: Scored, seen: SeenInTraining, precision: str) -> ModelCard:
-    """Return the card with the figures of the web, in the place of earlier ones in that precision."""
+def _with_results(card: ModelCard, web: Scored, seen: SeenInTraining, precision: str) -> ModelCard:
+    """Return the card with the figures for the web, replacing earlier ones in the same precision."""
     data = f"{WEB}, in {precision}"
     unseen, second = seen.unseen(web.crops), second_half(web.crops.groups)
-    made = [
+    results = [
         card_result(auc_of_votes(web.votes(which & second)), "video", data, kind)
         for kind, which in (
             ("fakes of unseen methods against reals of unseen origins", unseen),
@@ -139,9 +140,11 @@ def _told(card: ModelCard, web: Scored, seen: SeenInTraining, precision: str) ->
         )
     ]
     assert card.calibration is not None
-    held = web.votes(second)
-    shares = verdict_shares(held, card.calibration)
-    rates = count_verdicts(held.labels, held.scores, card.calibration, level="video", data=WEB)
+    second_votes = web.votes(second)
+    shares = verdict_shares(second_votes, card.calibration)
+    rates = count_verdicts(
+        second_votes.labels, second_votes.scores, card.calibration, level="video", data=WEB
+    )
     others = [each for each in card.error_rates if each.data != WEB]
     misses = (
         f"of the web's fakes {shares['fake_fake']:.0%} are called fake and {shares['fake_no_evidence']:.0%} "
@@ -151,23 +154,23 @@ def _told(card: ModelCard, web: Scored, seen: SeenInTraining, precision: str) ->
     kept = [each for each in card.results if each["data"] != data]
     return replace(
         card,
-        results=(*kept, *made),
+        results=(*kept, *results),
         error_rates=(*others, rates),
         trained={**card.trained, "misses": misses},
     )
 
 
 def auc_of_votes(voted: GroupVotes) -> Measurement:
-    """Return the AUC of votes, its interval by group."""
+    """Return the AUC of votes, with its interval by group."""
     return measure_all(voted.labels, voted.scores, voted.groups, measures=_AUC)[0]
 
 
 def verdict_shares(voted: GroupVotes, calibration: Calibration) -> dict[str, float]:
-    """Return shares of votes by verdict: `real_fake`, `fake_fake`, `fake_no_evidence`; NaN for no votes.
+    """Return shares of votes by verdict: `real_fake`, `fake_fake`, `fake_no_evidence`; NaN without votes.
 
     Args:
-        voted: The votes, of raw scores.
-        calibration: Calibrates them, and has the thresholds of `fake` and `no_evidence`.
+        voted: The votes, as raw scores.
+        calibration: Their calibration, with the thresholds of `fake` and `no_evidence`.
     """
     calibrated = calibrate(voted.scores, calibration)
     called = calibrated >= calibration.fake
@@ -187,22 +190,22 @@ def by_origin(
     which: NDArray[np.int64],
     least: int = 20,
 ) -> Mapping[str, dict[str, float]]:
-    """Return the verdict shares of single crops for each origin that has enough of them, by its name.
+    """Return the verdict shares of single crops for each origin with enough crops, by name.
 
     Args:
         crops: The crops.
         scores: Probability of fake, shape (N,).
-        calibration: As `verdict_shares` takes it.
-        which: Positions of the crops to look at.
-        least: Origins of fewer crops are left out.
+        calibration: See `verdict_shares`.
+        which: Positions of the crops to use.
+        least: Origins with fewer crops are left out.
     """
     origins = np.array(crops.origins)
     found = {}
     for name in np.unique(origins[which]).tolist():
         rows = which[origins[which] == name]
         if len(rows) >= least:
-            alone = GroupVotes(crops.labels[rows], scores[rows], tuple(map(str, rows)))
-            found[name] = {"crops": float(len(rows)), **verdict_shares(alone, calibration)}
+            single_votes = GroupVotes(crops.labels[rows], scores[rows], tuple(map(str, rows)))
+            found[name] = {"crops": float(len(rows)), **verdict_shares(single_votes, calibration)}
     return found
 
 

@@ -134,7 +134,7 @@ def test_missing_results_are_not_replaced_by_those_of_other_items():
     )
 
 
-@pytest.mark.parametrize("through", [run_isolating_failures, AdaptiveBatcher(4).run])
+@pytest.mark.parametrize("run", [run_isolating_failures, AdaptiveBatcher(4).run])
 def test_errors_that_concern_all_items_are_raised(run):
     def fail(batch):
         raise ContractError("the weights changed: out of memory", "restore them")

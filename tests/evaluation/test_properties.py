@@ -13,7 +13,7 @@ from deepscan.errors import UsageError
 from deepscan.evaluation.journal import FrameJournal, face_video_key, read_frames
 from deepscan.evaluation.scores import TEXTS, Column, Scores, read_scores, write_scores
 
-# File names are bytes: those that are no UTF-8 come as lone surrogates.
+# File names are bytes; those that are not valid UTF-8 become lone surrogates.
 CHARACTERS = st.characters(exclude_categories=["Cs"]) | st.sampled_from([*'",;\n\r \udcff', "é"])
 NAMES = st.text(CHARACTERS, max_size=8)
 SCORES = st.floats(0, 1) | st.just(math.nan)
