@@ -17,7 +17,7 @@ def assess(crop: Image, detection: Detection) -> Quality:
 
     Args:
         crop: The aligned face, RGB, square, uint8. Sharpness depends on how tight it is, so values are only
-            comparable between crops of one recipe. The rule's defaults are for `recipe.REFERENCE`.
+            comparable between crops of one recipe. The rule's defaults are for `crop_recipe.REFERENCE`.
         detection: The face in the frame from which the crop was cut.
     """
     luma = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)

@@ -15,8 +15,8 @@ from deepscan.faces.looks import Looks
 from deepscan.faces.shots import ShotSpan, shot_of
 from deepscan.media.frames import Image
 
-# Measured on 2,142 faces of 67 clips with one person each (`recipe.REFERENCE` crops), as 1 - cosine: to the
-# nearest earlier face of the same clip 0.03 (95th percentile) and 0.07 (99th), to the latest one 0.05 and
+# Measured on 2,142 faces of 67 clips with one person each (`crop_recipe.REFERENCE` crops), as 1 - cosine: to
+# the nearest earlier face of the same clip 0.03 (95th percentile) and 0.07 (99th), to the latest one 0.05 and
 # 0.12; between faces of two persons 0.10 (1st percentile), 0.13 (5th), 0.23 (median).
 #: Largest appearance distance at which two faces in the same place count as one person.
 LIMIT = 0.12
@@ -66,8 +66,8 @@ def appearance(crop: Image) -> Floats:
     distinguishes the persons of one video, but does not recognise a person in another one.
 
     Args:
-        crop: The aligned face, RGB, square, uint8, cut by `recipe.REFERENCE`. Distances are only comparable
-            between crops of one recipe, and the limits of `link` apply to that one.
+        crop: The aligned face, RGB, square, uint8, cut by `crop_recipe.REFERENCE`. Distances are only
+            comparable between crops of one recipe, and the limits of `link` apply to that one.
     """
     whole = cast(Image, cv2.cvtColor(crop, cv2.COLOR_RGB2YCrCb))
     luma = _shrunk(whole, 16)[..., 0]

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from deepscan.media.source import SourceFile
 
-#: If this share of a stream's bytes or more lies after its last packet, something was left unread.
+#: If more than this share of a file's bytes lies after its last packet, something was left unread.
 _UNREAD = 0.25
 #: Packet lengths of transport streams, and the offset of the sync byte within a packet.
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))

@@ -172,7 +172,7 @@ def own_hash(run: Mapping[str, Any]) -> str:
 
 
 def is_unchanged(run: Mapping[str, Any]) -> bool:
-    """Return whether a run's record matches its own hash; one without a hash (earlier versions) does."""
+    """Return whether a run's record matches its own hash, if it has one: earlier versions wrote none."""
     return OWN_HASH not in run or run[OWN_HASH] == own_hash(run)
 
 
