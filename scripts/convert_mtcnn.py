@@ -254,15 +254,15 @@ def card(folder: Path, names: tuple[str, ...], version: str) -> ModelCard:
         trained={
             "origin": "Zhang et al., Joint Face Detection and Alignment Using Multitask Cascaded "
             "Convolutional Networks, IEEE Signal Processing Letters 23(10), 2016",
-            "data": "WIDER FACE and CelebA, as the paper states; not retrained here",
+            "data": "WIDER FACE and CelebA, according to the paper; not retrained here",
             "source": f"{SOURCE} {version} (github.com/timesler/facenet-pytorch), whose weights come from "
             "github.com/davidsandberg/facenet, converted there from the authors' release "
             "(github.com/kpzhang93/MTCNN_face_detection_alignment)",
             "command": "python scripts/convert_mtcnn.py",
         },
         not_for=(
-            "telling who a person is: it finds faces and does not recognise them",
-            "evidence that no person is in a picture: it misses small, dark, covered and turned faces",
+            "identifying people: it finds faces and does not recognise them",
+            "evidence that a picture shows nobody: it misses small, dark, covered and turned faces",
         ),
     )
 
