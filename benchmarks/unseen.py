@@ -81,7 +81,7 @@ def main() -> None:
         card = load_card(folder)
         scorer = Scorer(card, engine="onnx", device="cpu", precision=arguments.precision)
         dfdc, web = (_scored(scorer, pictures, source, arguments.cache) for source in SOURCES)
-        seen = SeenInTraining.of(pictures)
+        seen = SeenInTraining.of_pictures(pictures)
         assert card.calibration is not None
         found = dict(figures(dfdc, web, seen, card.calibration))
         if arguments.card:

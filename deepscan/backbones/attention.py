@@ -165,8 +165,10 @@ class RelativeBias(nn.Module):
         super().__init__()
         span = 2 * grid - 1
         self.table = nn.Parameter(torch.zeros(span**2 + 3, heads))
-        place = torch.stack(torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")).flatten(1)
-        down, right = (place[:, :, None] - place[:, None]) + (grid - 1)
+        position = torch.stack(torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")).flatten(
+            1
+        )
+        down, right = (position[:, :, None] - position[:, None]) + (grid - 1)
         index = torch.zeros(grid**2 + 1, grid**2 + 1, dtype=torch.long)
         index[1:, 1:] = down * span + right
         index[0], index[:, 0], index[0, 0] = span**2, span**2 + 1, span**2 + 2

@@ -211,7 +211,7 @@ class VisionTransformer(Backbone):
         embedded: Tensor = self.ln_pre(x)
         return embedded
 
-    def places(self, extra: int = 0) -> Tensor | None:
+    def rotary_table(self, extra: int = 0) -> Tensor | None:
         """Return the rotary table of all tokens, then `extra` without a position; None without rotation."""
         if self.rotary is None or not extra:
             return self.rotary
@@ -223,7 +223,7 @@ class VisionTransformer(Backbone):
 
     def forward(self, crops: Tensor, normed: bool = True) -> Tokens:
         """Return the tokens of normalised crops; see `Backbone.forward`."""
-        x, rotary = self.embed(crops), self.places()
+        x, rotary = self.embed(crops), self.rotary_table()
         before = entering = x
         for block in self.blocks:
             entering, before = before, block(before, rotary)
@@ -243,7 +243,7 @@ class VisionTransformer(Backbone):
 
     def layers(self, crops: Tensor) -> Tensor:
         """Return the CLS token after each block or, with pooling, the mean of all tokens: (B, L, D)."""
-        x, rotary, outputs = self.embed(crops), self.places(), []
+        x, rotary, outputs = self.embed(crops), self.rotary_table(), []
         for block in self.blocks:
             x = block(x, rotary)
             normed = self.ln_post(x)

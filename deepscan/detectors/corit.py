@@ -110,15 +110,15 @@ class CoritNetwork(FrozenNetwork):
         if not regions or len(set(chosen)) < len(regions):
             raise ValueError(f"regions must be distinct names of {', '.join(REGIONS)}, not {list(regions)}")
         depth = backbone.depth
-        taken = [max(1, depth * 3 // 4), depth] if layers is None else list(layers)
-        if not taken or taken != sorted({*taken} & {*range(1, depth + 1)}):
-            raise ValueError(f"layers must be in ascending order, from 1 to {depth}, not {taken}")
+        numbers = [max(1, depth * 3 // 4), depth] if layers is None else list(layers)
+        if not numbers or numbers != sorted({*numbers} & {*range(1, depth + 1)}):
+            raise ValueError(f"layers must be in ascending order, from 1 to {depth}, not {numbers}")
         self.rsi, self.rrm, self.shared = rsi, rsi and rrm, shared
         self.chosen = chosen if rsi else []
         self.pooling, self.start = pooling, start
         self.refinement = Refinement(threshold, tau)
         #: Numbers, from 1, of the blocks whose tokens are classified.
-        self.layers = tuple(taken if hri else taken[-1:])
+        self.layers = tuple(numbers if hri else numbers[-1:])
         self.project = head == "projected"
         self.head = _head(backbone, head, len(self.layers), 1 + len(self.chosen), hidden, heads)
 
@@ -172,7 +172,7 @@ class CoritNetwork(FrozenNetwork):
         backbone, batch = self.backbone, inputs["crops"].shape[0]
         streams = self._embed(inputs, regions)
         positions = [
-            backbone.places(stream.shape[1] - backbone.prefix - backbone.grid**2) for stream in streams
+            backbone.rotary_table(stream.shape[1] - backbone.prefix - backbone.grid**2) for stream in streams
         ]
         tokens, masks, projections = [], [], None
         for number, block in enumerate(backbone.blocks[: self.layers[-1]], 1):

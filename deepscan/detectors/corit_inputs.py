@@ -69,7 +69,7 @@ class CoritPreprocessor(Preprocessor):
             if value not in get_args(kinds):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kinds))}, not {value!r}")
         self.seed, self.views, self.grid, self.overlap = seed, views, grid, overlap
-        self.given = face == "given" and regions == "face"
+        self.use_face_masks = face == "given" and regions == "face"
         self.face = CENTRE if face == "center" else canonical_face(crop)
         if regions == "random":
             self.regions = random_partition(grid, seed)
@@ -86,7 +86,7 @@ class CoritPreprocessor(Preprocessor):
         }
 
     def _regions(self, count: int, faces: Faces) -> NDArray[np.float32]:
-        if not self.given or faces is None:
+        if not self.use_face_masks or faces is None:
             return np.repeat(self.regions[None], count, axis=0)
         parts = [
             self.regions if face is None else partition(coverage(face > 127, self.grid), overlap=self.overlap)

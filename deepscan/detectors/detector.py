@@ -67,9 +67,9 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        moved = {name: tensor.to(device) for name, tensor in self.inputs.items()}
+        inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
         masks = None if self.masks is None else self.masks.to(device)
-        return Batch(moved, self.labels.to(device), masks)
+        return Batch(inputs, self.labels.to(device), masks)
 
 
 class Network(nn.Module, ABC):

@@ -94,8 +94,8 @@ def decide(logits: Tensor, settings: Settings, training: bool) -> Tensor:
     return hard if settings.layer_gate == "index" else hard + (soft - soft.detach())
 
 
-def _gumbel(like: Tensor) -> Tensor:
-    return -torch.log(-torch.log(torch.rand_like(like) + TINY) + TINY)
+def _gumbel(tensor: Tensor) -> Tensor:
+    return -torch.log(-torch.log(torch.rand_like(tensor) + TINY) + TINY)
 
 
 def top_indices(scores: Tensor, count: int) -> Tensor:
@@ -193,7 +193,7 @@ class Branch(nn.Module):
             masked: Whether every sample passes every block and the gates blend its output. Otherwise exited
                 samples are skipped, with the same result in less time.
         """
-        x, rotary = backbone.embed(crops), backbone.places()
+        x, rotary = backbone.embed(crops), backbone.rotary_table()
         active = torch.ones(x.shape[0], device=x.device)
         depth = torch.zeros_like(active)
         kept: list[Tensor] = []

@@ -82,11 +82,11 @@ def couples(
     for position in by_label[REAL].tolist():
         for key in _shared_keys(crops, position):
             reals_by_key[key].append(position)
-    alone = np.array(
+    without_fakes = np.array(
         [position for position in by_label[REAL].tolist() if crops.origins[position] not in both],
         dtype=np.int64,
     )
-    others = _Pool(crops, alone if len(alone) else by_label[REAL], set(), equal)
+    others = _Pool(crops, without_fakes if len(without_fakes) else by_label[REAL], set(), equal)
     made = rng.binomial(count, self_made)
     reals = by_label[REAL] if more is None else np.concatenate((by_label[REAL], more))
     paired = [(real, real) for real in _Pool(crops, reals, set(), equal).draw(made, rng)]

@@ -61,7 +61,7 @@ class SeenInTraining:
     origins: frozenset[str]
 
     @classmethod
-    def of(cls, pictures: Iterable[LabelledPicture]) -> "SeenInTraining":
+    def of_pictures(cls, pictures: Iterable[LabelledPicture]) -> "SeenInTraining":
         """Return the methods and origins of the training pictures among these."""
         train = [picture for picture in pictures if picture.split == "train"]
         return cls(

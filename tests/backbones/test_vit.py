@@ -29,18 +29,18 @@ def of_open_clip(visual, crops):
     """Return open_clip's projected CLS token, its patches and the CLS row of the last block's attention."""
     visual.output_tokens = True
     last = visual.transformer.resblocks[-1]
-    seen = {}
-    last.ln_1.register_forward_hook(lambda module, given, out: seen.setdefault("x", out))
+    captured = {}
+    last.ln_1.register_forward_hook(lambda module, inputs, out: captured.setdefault("x", out))
     projected, patches = visual(crops)
-    _, row = last.attn(seen["x"], seen["x"], seen["x"], need_weights=True)
+    _, row = last.attn(captured["x"], captured["x"], captured["x"], need_weights=True)
     return projected, patches, row[:, 0, 1:]
 
 
 def of_timm(model, crops):
     """Return timm's CLS or pooled token, its patches and the CLS row of the last block's attention."""
-    last, seen = model.blocks[-1].attn, {}
+    last, captured = model.blocks[-1].attn, {}
     last.fused_attn = False
-    last.attn_drop.register_forward_hook(lambda module, given, out: seen.setdefault("row", out))
+    last.attn_drop.register_forward_hook(lambda module, inputs, out: captured.setdefault("row", out))
     tokens = model.forward_features(crops)
     prefix, pool = model.num_prefix_tokens, getattr(model, "attn_pool", None)
     if pool is not None:
@@ -50,7 +50,7 @@ def of_timm(model, crops):
         return pool(tokens), tokens[:, prefix:], row[:, prefix:]
     # BEiT's only norm comes after the mean; ours is applied to each token.
     tokens = model.fc_norm(tokens) if isinstance(model, timm.models.beit.Beit) else tokens
-    return tokens[:, 0], tokens[:, prefix:], seen["row"].mean(dim=1)[:, 0, prefix:]
+    return tokens[:, 0], tokens[:, prefix:], captured["row"].mean(dim=1)[:, 0, prefix:]
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -90,7 +90,7 @@ def test_blocks_accept_any_subset_of_the_tokens_in_any_order(name, tmp_path):
     _, backbone = filled(name, tmp_path)
     x, rotary, block = (
         backbone.embed(torch.randn(2, 3, backbone.side, backbone.side)),
-        backbone.places(),
+        backbone.rotary_table(),
         backbone.blocks[1],
     )
 
@@ -102,25 +102,25 @@ def test_blocks_accept_any_subset_of_the_tokens_in_any_order(name, tmp_path):
 
     every = torch.arange(x.shape[1])
     torch.testing.assert_close(run_block(every.flip(0), every), block(x, rotary), **CLOSE)
-    some = torch.tensor([0, 7, 3, 8])
-    torch.testing.assert_close(run_block(some, some), run_block(some.flip(0), some), **CLOSE)
+    subset = torch.tensor([0, 7, 3, 8])
+    torch.testing.assert_close(run_block(subset, subset), run_block(subset.flip(0), subset), **CLOSE)
     # Missing tokens get no attention; and with a rotary table, positions matter.
-    assert (run_block(some, some) - block(x, rotary)[:, some]).abs().max() > 1e-3
+    assert (run_block(subset, subset) - block(x, rotary)[:, subset]).abs().max() > 1e-3
     if rotary is not None:
-        misplaced = block(x[:, some], rotary[:, : len(some)])
-        assert (run_block(some, some) - misplaced).abs().max() > 1e-3
+        misplaced = block(x[:, subset], rotary[:, : len(subset)])
+        assert (run_block(subset, subset) - misplaced).abs().max() > 1e-3
 
 
 @torch.no_grad()
 def test_extra_tokens_have_no_position():
     backbone = build_backbone(TINY["dinov3-vit-l16"])
-    table = backbone.places(2)
+    table = backbone.rotary_table(2)
     assert table.shape[1] == 1 + 4 + 9 + 2
     queries = torch.randn(1, 4, table.shape[1], 8)
     change = (rotated(queries, table) - queries).abs().amax(dim=(0, 1, 3))
     # Prefix and extra tokens are unchanged; of the 3 x 3 patches only the middle one has position 0.
     assert (change > 0).nonzero().flatten().tolist() == [5, 6, 7, 8, 10, 11, 12, 13]
-    assert build_backbone(TINY["clip-vit-l14"]).places(2) is None
+    assert build_backbone(TINY["clip-vit-l14"]).rotary_table(2) is None
 
 
 @pytest.mark.parametrize("settings", [*TINY.values(), COMPACT], ids=lambda settings: settings["name"])

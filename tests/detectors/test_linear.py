@@ -63,9 +63,9 @@ def test_features_of_a_frozen_network_do_not_change_in_training(crops):
     features, explanation = network.eval().extract(crops=crops)
     network.train()
     assert network.head.training
-    again, _ = network.extract(crops=crops)
+    in_training, _ = network.extract(crops=crops)
     assert torch.equal(network.extract(crops=crops)[0], features)
-    assert torch.equal(again, features)
+    assert torch.equal(in_training, features)
     torch.testing.assert_close(network.classify(features), network(crops=crops).logits)
     assert explanation["attention"].shape == (4, 1, 4)
 

@@ -100,10 +100,10 @@ def test_a_journal_is_resumed(scan):
     assert ran.code == 0, ran.err
     now = scan.read_text().splitlines(keepends=True)
     assert now[:2] == lines[:2]
-    (former, again) = (json.loads(line) for line in (lines[2], now[2]))
-    assert set(again) >= set(former)
-    assert again["path"] == former["path"]
-    assert again["score"] == pytest.approx(former["score"], abs=1e-6)
+    (former, resumed) = (json.loads(line) for line in (lines[2], now[2]))
+    assert set(resumed) >= set(former)
+    assert resumed["path"] == former["path"]
+    assert resumed["score"] == pytest.approx(former["score"], abs=1e-6)
     assert len(now) == 3
 
 

@@ -14,7 +14,7 @@ def _picture(label, split, origin="", method="", source="S"):
 
 
 def test_methods_and_origins_that_training_lacks_are_unseen():
-    seen = SeenInTraining.of(
+    seen = SeenInTraining.of_pictures(
         [
             _picture(1, "train", "a", "old"),
             _picture(0, "train", "b", "none"),
