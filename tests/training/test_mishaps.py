@@ -78,9 +78,9 @@ def test_an_unreadable_picture_is_refused_and_leaves_no_cache(tmp_path, part, by
     cv2.imwrite(str(sound), np.full((64, 64, 3), 128, np.uint8))
     broken.write_bytes(sound.read_bytes()[:bytes_left])
     picture = dataclasses.replace(LabelledPicture(sound, 1, "g", "train", "", "v", sound), **{part: broken})
-    with pytest.raises(UsageError, match=r"broken\.png is not a picture that can be read") as raised:
+    with pytest.raises(UsageError, match=r"broken\.png is not a readable picture") as raised:
         prepare_crops([picture], CropRecipe(side=32), tmp_path / "cache", workers=0)
-    assert "take it out of the index" in raised.value.hint
+    assert "remove it from the index" in raised.value.hint
     assert not list((tmp_path / "cache").iterdir())
 
 
