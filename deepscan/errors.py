@@ -108,7 +108,9 @@ def first_line(error: BaseException | None) -> str:
 def choice_hint(name: str, known: Collection[str]) -> str:
     """Return the hint for an unknown name: the most similar known name, or else all known names."""
     close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known) or 'none'}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"choose from: {', '.join(known)}" if known else "there are no names to choose from"
 
 
 def require_choice(option: str, given: Iterable[str], allowed: Collection[str]) -> None:

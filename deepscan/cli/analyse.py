@@ -8,6 +8,7 @@ import typer
 
 from deepscan.analyses import ANALYSES
 from deepscan.cli import options as opt
+from deepscan.cli.streams import print_line
 from deepscan.errors import require
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.offline import keep_matplotlib_out_of_home
@@ -16,7 +17,7 @@ from deepscan.offline import keep_matplotlib_out_of_home
 def analyse(
     name: Annotated[
         opt.AnalysisName,
-        typer.Argument(metavar="NAME", help=f"{', '.join(ANALYSES.names)}.", show_default=False),
+        typer.Argument(metavar="NAME", help=f"Name: {', '.join(ANALYSES.names)}.", show_default=False),
     ],
     settings: Annotated[
         list[str] | None,
@@ -73,5 +74,5 @@ def analyse(
         findings = analysis.run(Subject(card, datasets, request.out, tuple(runs or ()), on_progress=seen))
     paths = write_findings(name, findings, request.out)
     for line in findings.lines:
-        typer.echo(line)
+        print_line(line)
     view.wrote(paths)

@@ -25,8 +25,10 @@ from deepscan.cli.models import models
 from deepscan.cli.prepare import prepare
 from deepscan.cli.report import report
 from deepscan.cli.scan import scan
+from deepscan.cli.streams import print_line
 from deepscan.cli.tables import tables
 from deepscan.cli.train import recipes_help, train
+from deepscan.cli.usage import describe_usage_error
 from deepscan.cli.verify import verify
 from deepscan.cli.version import version, version_line
 from deepscan.errors import DeepscanError, ExitCode, Interrupted, Terminated, Unread, exit_code_of
@@ -52,10 +54,12 @@ COMMANDS: dict[str, dict[str, Callable[..., int | None]]] = {
 ABOUT = """
 Find which videos show a manipulated face, how sure that is, and why.
 
+deepscan COMMAND --help shows the options of a command, with examples.
+
 Examples:
   deepscan scan clip.mp4
   deepscan scan videos/ --out videos.jsonl
-  deepscan scan --help     (options of a command, with more examples)
+  deepscan report videos.jsonl
 """
 
 
@@ -74,7 +78,7 @@ def build() -> typer.Typer:
         for name, command in commands.items():
             end = f"{recipes_help()}\n\n{epilog(name)}" if command is train else epilog(name)
             app.command(name, cls=Command, epilog=end, rich_help_panel=panel)(command)
-    app.add_typer(models, epilog=epilog("models"), rich_help_panel="Train and evaluate models")
+    app.add_typer(models, epilog=epilog("models"), rich_help_panel="Scan videos")
     return app
 
 
@@ -105,9 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
     except TyperException as error:
-        # pydantic's prefix means nothing to a user.
-        message = error.format_message().replace(": Value error, ", ": ")
-        code = _report(message, _usage_hint(given), ExitCode.USAGE)
+        code = _report(*describe_usage_error(error, _usage_hint(given)), ExitCode.USAGE)
     except Unread:
         code = ExitCode.UNREAD
     except (Exception, KeyboardInterrupt, Interrupted, Terminated) as error:
@@ -135,7 +137,7 @@ def _describe(error: BaseException) -> tuple[str, str]:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version_line())
+        print_line(version_line())
         raise typer.Exit
 
 

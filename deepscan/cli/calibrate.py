@@ -9,6 +9,7 @@ import typer
 from deepscan.calibration import MAX_FNR, MAX_FPR, CalibrationMethod
 from deepscan.cards import CARD, write_card
 from deepscan.cli import options as opt
+from deepscan.cli.streams import print_line
 from deepscan.errors import UsageError, require
 from deepscan.models.lookup import is_embedded, load_card
 from deepscan.offline import keep_matplotlib_out_of_home
@@ -87,7 +88,7 @@ def calibrate(
     write_card(made)
     found = made.calibration
     assert found is not None
-    typer.echo(
+    print_line(
         f"{card.folder / CARD}: fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
         f"fitted by {found.method} on {found.n} {found.level}s"
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from deepscan.errors import UsageError
 
@@ -50,18 +50,25 @@ def log_to_stderr(verbose: int) -> Iterator[None]:
         logger.setLevel(before)
 
 
-class _PlainFlags:
-    """Shows a flag without a type: `--resume`, not `--resume <bool>`."""
+def _no_type(ctx: Any) -> str | None:
+    return None
+
+
+class _PlainHelp:
+    """Shows flags and arguments without a type: `--resume` instead of `--resume <bool>`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the command that it is mixed into
         for param in params:
             if getattr(param, "is_flag", False) or getattr(param, "count", False):
                 param.metavar = ""
+            elif isinstance(param, TyperArgument):
+                # Its name is shown already, and its type tells nothing more.
+                param.display_type_rich = _no_type  # type: ignore[method-assign]
         return params
 
 
-class Command(_PlainFlags, TyperCommand):
+class Command(_PlainHelp, TyperCommand):
     """A command; `--quiet` and `--verbose` mean the same for each that has them."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -79,5 +86,5 @@ class Command(_PlainFlags, TyperCommand):
             return super().invoke(ctx)
 
 
-class CommandGroup(_PlainFlags, TyperGroup):
+class CommandGroup(_PlainHelp, TyperGroup):
     """A group of commands."""

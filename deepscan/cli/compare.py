@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from deepscan.cli.streams import print_line
+
 
 def compare(
     first: Annotated[
@@ -27,19 +29,19 @@ def compare(
 
     found = compare_scores(read_scores(first), read_scores(second))
     test, difference = found.test, found.test.difference
-    typer.echo(f"{first}: AUC {test.first:.4f}")
-    typer.echo(f"{second}: AUC {test.second:.4f}")
+    print_line(f"{first}: AUC {test.first:.4f}")
+    print_line(f"{second}: AUC {test.second:.4f}")
     p = "" if test.p is None else f", p {test.p:.3g} (DeLong)"
-    typer.echo(f"difference {difference.value:+.4f}, 95 % {difference.low:+.4f} to {difference.high:+.4f}{p}")
+    print_line(f"difference {difference.value:+.4f}, 95 % {difference.low:+.4f} to {difference.high:+.4f}{p}")
     if found.resampled is not None:
         low, high = found.resampled.low, found.resampled.high
-        typer.echo(f"resampled by group: {low:+.4f} to {high:+.4f} ({found.groups} groups)")
-    typer.echo(f"on {found.fakes} fake and {found.reals} real videos that both scored")
+        print_line(f"resampled by group: {low:+.4f} to {high:+.4f} ({found.groups} groups)")
+    print_line(f"on {found.fakes} fake and {found.reals} real videos that both scored")
     for path, alone, unscored in (
         (first, found.only_first, found.unscored_first),
         (second, found.only_second, found.unscored_second),
     ):
         if alone or unscored:
-            typer.echo(
+            print_line(
                 f"{path}: {alone} videos are not in the other file, {unscored} are in both but have no score"
             )

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from deepscan.cli import options as opt
-from deepscan.cli.streams import stdout_console
+from deepscan.cli.streams import print_line, stdout_console
 
 if TYPE_CHECKING:
     from deepscan.doctor import Check
@@ -35,7 +34,7 @@ def doctor(json_: opt.Json = False, quiet: opt.Quiet = False, verbose: opt.Verbo
         checks = list(examine())
     worst = max((check.code for check in checks), default=ExitCode.OK)
     if json_:
-        typer.echo(json.dumps({"works": worst == ExitCode.OK, "checks": list(_as_json(checks))}, indent=2))
+        print_line(json.dumps({"works": worst == ExitCode.OK, "checks": list(_as_json(checks))}, indent=2))
         return int(worst)
     console = stdout_console()
     console.print(_as_table(checks))

@@ -81,7 +81,7 @@ COMMAND_CODES: Mapping[str, Mapping[ExitCode, str]] = {
     "models info": {},
     "models pull": {
         ExitCode.CONTRACT: "the file is not the expected one, or cannot be used",
-        ExitCode.MISSING: "a package is missing, or the file cannot be fetched",
+        ExitCode.MISSING: "a package is missing, or the file cannot be downloaded",
     },
     "models import": {
         ExitCode.CONTRACT: "the file is not the expected one, or cannot be used",

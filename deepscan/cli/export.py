@@ -9,6 +9,7 @@ import typer
 
 from deepscan.cards import CARD, ModelCard, write_card
 from deepscan.cli import options as opt
+from deepscan.cli.streams import print_line
 from deepscan.errors import UsageError, require
 from deepscan.files import make_folder
 from deepscan.models.lookup import load_card
@@ -62,7 +63,7 @@ def export(
 
     Examples:
       deepscan export --model runs/mine --out mine-onnx
-      deepscan export --model runs/mine --precision int8 --data faces --out runs/mine
+      deepscan export --model runs/mine --precision int8 --data faces
     """
     if precision == "int8" and data is None:
         raise UsageError(
@@ -90,7 +91,7 @@ def export(
     if quantised is not None:
         made, summary = quantised(made)
     write_card(made)
-    typer.echo(f"{folder}  {summary}")
+    print_line(f"{folder}  {summary}")
 
 
 def _quantiser(

@@ -13,6 +13,7 @@ from deepscan.cards import ModelCard
 from deepscan.cli import options as opt
 from deepscan.cli.command import Command, CommandGroup
 from deepscan.cli.exit_codes import epilog
+from deepscan.cli.streams import hand_on, print_line, stdout_console
 from deepscan.errors import DeepscanError, ExitCode, require
 from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.lookup import user_folder
@@ -60,13 +61,12 @@ def list_command(json_: opt.Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from deepscan.cli.streams import stdout_console
     from deepscan.models.store import list_models
 
     rows = [each.to_json() for each in list_models(user_folder())]
     if json_ or not sys.stdout.isatty():
         for row in rows:
-            typer.echo(json.dumps(row))
+            print_line(json.dumps(row))
         return
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "state", "license"):
@@ -81,7 +81,9 @@ def list_command(json_: opt.Json = False) -> None:
 
 @_command("info")
 def info(name: Name) -> None:
-    """Show a model's card, origin and license, and how to install it.
+    """Show the card, origin and license of a model.
+
+    For a model that is not installed, also shows how to install it.
 
     Examples:
       deepscan models info convnet
@@ -89,7 +91,7 @@ def info(name: Name) -> None:
     from deepscan.models.store import find_listed, list_models
 
     description = find_listed(name, list_models(user_folder())).describe()
-    typer.echo(yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=110), nl=False)
+    hand_on(yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=110), None)
 
 
 @_command("pull")
@@ -164,6 +166,8 @@ def bring(
 ) -> None:
     """Install a published detector from a file that you have downloaded.
 
+    Reads only tensors from the file, and never runs code in it.
+
     Examples:
       deepscan models import effort_clip_L14_trainOn_FaceForensic.pth --as effort-ff
       deepscan models import fc_weights.pth --as unifd --backbone hub
@@ -182,10 +186,12 @@ def bring(
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Models to check. Default: all that are built in or installed."),
+        typer.Argument(metavar="NAME", help="Models to check."),
     ] = None,
 ) -> int:
     """Check the files of models against the hashes in their cards.
+
+    Without NAME, checks all built-in and installed models.
 
     Examples:
       deepscan models verify
@@ -198,10 +204,10 @@ def verify(
     for name in names or [each.name for each in among if each.folder]:
         try:
             count = find_listed(name, among).verify()
-            typer.echo(f"{name}  ok  {count} files")
+            print_line(f"{name}  ok  {count} files")
         except DeepscanError as error:
-            typer.echo(f"{name}  FAILED  {error.message}")
-            typer.echo(f"hint: {error.hint}", err=True)
+            print_line(f"{name}  FAILED  {error.message}")
+            sys.stderr.write(f"hint: {error.hint}\n")
             worst = max(worst, error.exit_code)
     return int(worst)
 
@@ -214,14 +220,16 @@ def remove(
         typer.Option("--forget", help="Forget its SHA-256 too, so that a different file may have this name."),
     ] = False,
 ) -> None:
-    """Delete an installed model. Built-in models cannot be deleted.
+    """Delete an installed model.
+
+    Built-in models cannot be deleted.
 
     Examples:
       deepscan models remove gend
     """
     from deepscan.models.store import remove_model
 
-    typer.echo(f"removed {remove_model(name, user_folder(), forget=forget)}")
+    print_line(f"removed {remove_model(name, user_folder(), forget=forget)}")
 
 
 def _notes(quiet: bool) -> Callable[[str], None]:
@@ -235,4 +243,4 @@ def _show_installed(card: ModelCard, note: Callable[[str], None]) -> None:
     if card.calibration is None:
         note("not calibrated: every verdict will be inconclusive until you run deepscan calibrate")
     note(f"to scan with it: deepscan scan PATH --model {card.name}")
-    typer.echo(str(card.folder))
+    print_line(str(card.folder))

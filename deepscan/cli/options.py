@@ -103,7 +103,7 @@ Progress = Annotated[
     Style,
     message_option(help="auto: a bar at a terminal, plain lines elsewhere. none: no progress, no notes."),
 ]
-Quiet = Annotated[bool, message_option("--quiet", "-q", help="Show only errors. Same as --progress none.")]
+Quiet = Annotated[bool, message_option("--quiet", "-q", help="Show only errors on stderr.")]
 Verbose = Annotated[
     int,
     message_option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deepscan.cli import options as opt
+from deepscan.cli.streams import print_line
 from deepscan.errors import ExitCode, MissingError, UsageError
 from deepscan.outcomes import STATUSES
 
@@ -127,7 +128,7 @@ def prepare(
     from deepscan.data.datasets import DATASETS, names_of
 
     if list_all:
-        typer.echo(_catalogue([DATASETS.get(found) for found in DATASETS.names]))
+        print_line(_catalogue([DATASETS.get(found) for found in DATASETS.names]))
         return ExitCode.OK
     if dataset is None:
         raise UsageError(
@@ -136,7 +137,7 @@ def prepare(
     layouts = [DATASETS.get(found) for found in names_of(dataset)]
     if root is None:
         raise UsageError(
-            f"--root is missing: the folder of {layouts[0].dataset}",
+            f"--root is missing, the folder of {layouts[0].dataset}",
             f"add --root DIR, with DIR as: {layouts[0].expects}. To get the data: {layouts[0].origin}",
         )
     if out is None:
@@ -190,7 +191,7 @@ def _all(
                 continue
         view.show_summary(prepared)
         worst = max(worst, prepared.exit_code)
-        typer.echo(prepared.json)
+        print_line(prepared.json)
     if len(absent) == len(layouts):
         raise absent[0]
     return worst

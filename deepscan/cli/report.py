@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from deepscan.cli import options as opt
+from deepscan.cli.streams import print_line
 from deepscan.errors import ExitCode, UsageError
 
 SUFFIXES = (".html", ".htm")
@@ -91,7 +92,7 @@ def report(
         )
         for line in [*(f"{alarm}; deepscan verify shows the details" for alarm in alarms), *warnings]:
             view.note(f"warning: {line}")
-    typer.echo(f"{out or records.with_suffix('.html')}  {counted(count)}")
+    print_line(f"{out or records.with_suffix('.html')}  {counted(count)}")
     if alarms:
         return int(ExitCode.CONTRACT)
     return int(ExitCode.SOME_FAILED if warnings else ExitCode.OK)
@@ -110,5 +111,7 @@ def check_records(path: Path) -> None:
             f"{path} cannot be read: {error.strerror}", "name the FILE.jsonl that scan --out wrote"
         )
     if path.suffix != ".jsonl":
-        journal = path.name.removesuffix(".run.json").removesuffix(path.suffix) + ".jsonl"
-        raise UsageError(f"{path} does not contain records", f"name the records: {path.with_name(journal)}")
+        name = path.name.removesuffix(".run.json").removesuffix(path.suffix) + ".jsonl"
+        journal = path.with_name(name)
+        records = str(journal) if journal.exists() else "the FILE.jsonl that scan --out wrote"
+        raise UsageError(f"{path} does not contain records", f"name the records: {records}")

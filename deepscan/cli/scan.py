@@ -97,7 +97,8 @@ def scan(
     engine: Annotated[
         opt.EngineName,
         opt.model_option(
-            help="Runs the model. torch-compile and tensorrt compile it for a GPU first, which is slow."
+            help="Library that runs the model. torch-compile and tensorrt first compile it for a GPU, "
+            "which is slow."
         ),
     ] = "auto",
     device: opt.Device = "auto",
@@ -164,7 +165,7 @@ def scan(
     fail_on: Annotated[
         list[str] | None,
         opt.output_option(
-            help="Exit with code 10 if a video gets this verdict. Only fake.", metavar="VERDICT"
+            help="Exit with code 10 if a video gets this verdict. The only choice is fake.", metavar="VERDICT"
         ),
     ] = None,
 ) -> int:

@@ -34,6 +34,16 @@ def hand_on(text: str, out: Path | None) -> None:
         raise DeepscanError(f"stdout cannot be written: {error.strerror}", "write to a file with --out")
 
 
+def print_line(text: str) -> None:
+    """Write a line of data to stdout.
+
+    Raises:
+        Unread: The reader of stdout has ended.
+        DeepscanError: stdout cannot be written.
+    """
+    hand_on(f"{text}\n", None)
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Return whether a stream goes to a terminal."""
     # With FORCE_COLOR, rich would treat a pipe as a terminal.
@@ -48,6 +58,15 @@ def is_pipe(stream: TextIO | None) -> bool:
         return False
 
 
+class _DataConsole(Console):
+    """A console for data, which reports a reader that has ended as `hand_on` does."""
+
+    def on_broken_pipe(self) -> None:
+        """End with the exit code of an unread output; rich would exit with 1."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Unread
+
+
 def stdout_console() -> Console:
     """Return a console for data: coloured at a terminal, plain in a pipe."""
-    return Console(force_terminal=is_terminal(sys.stdout))
+    return _DataConsole(force_terminal=is_terminal(sys.stdout))

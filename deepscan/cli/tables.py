@@ -8,10 +8,12 @@ import typer
 def tables(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Tables to print. Without any, lists all.", show_default=False),
+        typer.Argument(metavar="NAME", help="Tables to print.", show_default=False),
     ] = None,
 ) -> None:
-    """Print result tables of the papers, or list all tables.
+    """Print result tables of the papers.
+
+    Without NAME, lists all tables.
 
     Examples:
       deepscan tables

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deepscan.cli import options as opt
+from deepscan.cli.streams import print_line
 from deepscan.detectors import DETECTORS
 from deepscan.errors import require
 from deepscan.training.recipe_files import recipe_summaries
@@ -151,9 +152,9 @@ def train(
         )
     if isinstance(made, ModelCard):
         auc = made.results[0]
-        typer.echo(f"{made.folder}  auc {auc['value']} {auc['interval']} on {auc['n']} held-out crops")
+        print_line(f"{made.folder}  auc {auc['value']} {auc['interval']} on {auc['n']} held-out crops")
     elif made is not None:
-        typer.echo(f"{made}  train on it with weights={made}")
+        print_line(f"{made}  train on it with weights={made}")
 
 
 def recipes_help() -> str:

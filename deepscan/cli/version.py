@@ -5,15 +5,14 @@ import platform
 import sys
 from pathlib import Path
 
-import typer
-
 from deepscan.cli import options as opt
+from deepscan.cli.streams import print_line
 from deepscan.version import __version__
 from deepscan.versions import source_commit
 
 
 def version(json_: opt.Json = False) -> None:
-    """Show the version, the Python and the folder of this installation.
+    """Show version, Python and folder of this installation.
 
     In a git checkout, also shows the commit.
 
@@ -23,13 +22,13 @@ def version(json_: opt.Json = False) -> None:
     """
     facts = _facts()
     if json_:
-        typer.echo(json.dumps(facts, indent=2))
+        print_line(json.dumps(facts, indent=2))
         return
-    typer.echo(version_line())
+    print_line(version_line())
     if facts["commit"]:
-        typer.echo(f"commit:  {facts['commit']}")
-    typer.echo(f"python:  {facts['python']} ({facts['executable']})")
-    typer.echo(f"folder:  {facts['folder']}")
+        print_line(f"commit:  {facts['commit']}")
+    print_line(f"python:  {facts['python']} ({facts['executable']})")
+    print_line(f"folder:  {facts['folder']}")
 
 
 def version_line() -> str:

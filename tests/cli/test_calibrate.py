@@ -44,4 +44,4 @@ def test_an_unknown_fit_is_refused(tmp_path):
     ran = deepscan("calibrate", "--model", "m", "--fit", "platt", cwd=tmp_path)
     error, hint = ran.refused(ExitCode.USAGE)
     assert "'platt' is not one of 'temperature', 'isotonic'" in error
-    assert hint == "hint: run: deepscan calibrate --help"
+    assert hint == "hint: choose from: temperature, isotonic"

@@ -47,6 +47,7 @@ def test_every_command_has_its_exit_codes():
 @pytest.mark.parametrize("name", ["", *commands()])
 def test_help_lists_only_the_exit_codes_of_its_command(name):
     lines = shown_help(name)
+    assert all(line.startswith("   ") for line in section(lines, "Examples"))
     assert [int(line.split()[0]) for line in section(lines, "Exit codes")] == list(codes_of(name))
     assert max(map(len, lines)) <= 80
 

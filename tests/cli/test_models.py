@@ -67,7 +67,7 @@ def test_a_changed_file_does_not_verify(installed, tmp_path):
         (("import", "nowhere.pth"), 2, "deepscan models --help"),
         (("remove", "convnet"), 2, "no model"),
         (("verify", "gend"), 5, "not installed"),
-        (("imprt",), 2, "deepscan models --help"),
+        (("imprt",), 2, "did you mean 'import'"),
     ],
 )
 def test_errors_say_what_to_do(arguments, code, word, tmp_path):

@@ -180,7 +180,7 @@ def test_the_list_shows_the_folders_of_each_data_set():
         (["df40", "--root", ".", "--out", "o", "--name", "x"], ExitCode.USAGE, "leave --name out"),
         (["UADFV", "--root", ".", "--out", "o", "--compression", "c23"], ExitCode.USAGE, "leave --c"),
         (["UADFV", "--root", ".", "--out", "o", "--model", "mtcnn"], ExitCode.USAGE, "name a detector"),
-        (["UADFV", "--root", ".", "--out", "o", "--progress", "much"], ExitCode.USAGE, "prepare --help"),
+        (["UADFV", "--root", ".", "--out", "o", "--progress", "much"], ExitCode.USAGE, "plain"),
     ],
 )
 def test_wrong_options_say_what_to_do(arguments, code, words, tmp_path):

@@ -80,8 +80,8 @@ def test_an_existing_page_is_replaced_only_with_overwrite(scanned, tmp_path):
     [
         ("none.jsonl", None, 2, "scan --out wrote"),
         (".", None, 2, "scan --out wrote"),
-        ("a.csv", "path\n", 2, "a.jsonl"),
-        ("a.run.json", "{}", 2, "a.jsonl"),
+        ("a.csv", "path\n", 2, "FILE.jsonl that scan"),
+        ("a.run.json", "{}", 2, "FILE.jsonl that scan"),
         ("a.jsonl", '{"schema": 0}\n', 4, "scan again"),
     ],
 )
