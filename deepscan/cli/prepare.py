@@ -191,7 +191,7 @@ def _all(
                 continue
         view.show_summary(prepared)
         worst = max(worst, prepared.exit_code)
-        print_line(prepared.json)
+        print_line(str(prepared.json))
     if len(absent) == len(layouts):
         raise absent[0]
     return worst
