@@ -31,6 +31,10 @@ _RULES: tuple[tuple[str, Callable[[re.Match[str]], tuple[str, str]]], ...] = (
         lambda found: (f"{found[1]} must be a number", ""),
     ),
     (r"Invalid value for '(.+?)': Value error, (.*)", lambda found: (f"{found[1]}: {found[2]}", "")),
+    (
+        r"Missing \w+ '(.+?)'\. Choose from:\s*(.*)",
+        lambda found: (f"{found[1]} is missing", f"choose from: {found[2]}"),
+    ),
     (r"Missing \w+ '(.+?)'\.", lambda found: (f"{found[1]} is missing", "")),
     (r"Option '(.+?)' requires an argument\.", lambda found: (f"{found[1]} needs a value", "")),
     (

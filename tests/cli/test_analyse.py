@@ -23,10 +23,10 @@ def test_an_analysis_writes_table_and_plot_and_prints_main_results(tmp_path):
 @pytest.mark.parametrize(
     ("words", "error", "hint"),
     [
-        (["attension"], "'attension' is not one of 'attention'", "analyse --help"),
-        ([], "Missing argument 'NAME'", "analyse --help"),
+        (["attension"], "NAME cannot be 'attension'", "did you mean 'attention'?"),
+        ([], "NAME is missing", "choose from: attention, collapse"),
         (["cost", "deph=2"], "analysis cost has no option 'deph=2'", ""),
-        (["cost", "--engine", "torch"], "No such option: --engine", "analyse --help"),
+        (["cost", "--engine", "torch"], "unknown option --engine", "analyse --help"),
     ],
 )
 def test_wrong_options_give_one_error_and_one_hint(words, error, hint, tmp_path):

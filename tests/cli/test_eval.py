@@ -224,8 +224,12 @@ def test_records_of_a_scan_are_evaluated_with_labels(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "hint"),
     [
-        (["--protocol", "cross-datset"], "'cross-datset' is not one of 'cross-dataset'", "eval --help"),
-        (["--counting", "best"], "not one of 'corrected', 'as-published', 'both'", "eval --help"),
+        (
+            ["--protocol", "cross-datset"],
+            "--protocol cannot be 'cross-datset'",
+            "did you mean 'cross-dataset'?",
+        ),
+        (["--counting", "best"], "--counting cannot be 'best'", "corrected, as-published, both"),
         (["--video-key", "parent2"], "does not use --video-key parent2", "as-published"),
         (["--sets", "unifd"], "no test sets for 'unifd'", "qtfp, dfd-hr, corit"),
         (["--set", "Celeb"], "no test set 'Celeb'", "Celeb-DF-v1, Celeb-DF-v2"),
@@ -233,7 +237,7 @@ def test_records_of_a_scan_are_evaluated_with_labels(tmp_path):
         (["--scores", "s.csv", "--records", "r.jsonl"], "exclude each other", "leave one"),
         (["--scores", "absent.csv"], "absent.csv cannot be read", "CSV file of scores"),
         (["--records", "r.jsonl"], "--records and --labels must be used together", "name both"),
-        (["words"], "unexpected extra argument", "eval --help"),
+        (["words"], "unexpected argument: words", "eval --help"),
         (["--labels", "l.csv"], "--labels needs --records", "leave --labels out, or add --records"),
         (["--where", "tier=A"], "--where needs --records", "leave --where out"),
         (["--vote", "group"], "--vote needs --scores or --records", "leave --vote out"),
