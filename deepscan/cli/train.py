@@ -11,6 +11,7 @@ from deepscan.cli import options as opt
 from deepscan.cli.streams import print_line
 from deepscan.detectors import DETECTORS
 from deepscan.errors import require
+from deepscan.logs import get_logger
 from deepscan.training.recipe_files import recipe_summaries
 
 
@@ -142,6 +143,13 @@ def train(
         overwrite=overwrite,
     )
     with join(device) as processes, TrainView(progress if processes.first else "none") as view:
+        get_logger(__name__).info(
+            "training %s with recipe %s on %s, seed %d",
+            chosen.method,
+            recipe or chosen.method,
+            processes.device,
+            chosen.seed,
+        )
         made = run_training(
             session,
             processes,
