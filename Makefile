@@ -1,6 +1,6 @@
 # make demo    a light environment, and a scan of sample_videos/
 # make test    the full environment, and the tests (10 minutes); also make test-fast, test-all and coverage
-# make lint    format, lint and types
+# make lint    format, lint, types, spelling and language
 # make docs    the documentation site, in site/
 # make model   train the embedded detector, from DATA=DIR with faces.csv of the sources DFDC and WEB
 # make convnet train the one before it, from DATA=DIR with faces.csv and faces/portraits
@@ -20,7 +20,7 @@ help:
 	@echo "make test-all   all of them, the long ones too (by hand)"
 	@echo "make coverage which lines the tests run"
 	@echo "make golden   write tests/golden/ again, after a change that is meant to move scores"
-	@echo "make lint     check format, lint and types"
+	@echo "make lint     check format, lint, types, spelling and language"
 	@echo "make docs     build the documentation site in site/"
 	@echo "make model    train the embedded detector: DATA=DIR has faces.csv of DFDC and WEB (hours)"
 	@echo "make convnet  train the one before it: DATA=DIR has faces.csv, faces/portraits (hours)"
@@ -57,6 +57,7 @@ lint: $(FULL)/.done
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/mypy
 	git ls-files -z -- '*.py' '*.md' '*.yaml' '*.toml' '*.html' '*.j2' '*.js' | xargs -0 $(FULL)/bin/codespell
+	$(FULL)/bin/python scripts/check_language.py
 
 docs: $(FULL)/.done
 	NO_MKDOCS_2_WARNING=1 $(FULL)/bin/mkdocs build --quiet

@@ -1,4 +1,4 @@
-"""Holds who is judged in a scan against who is seen in its videos, for one or more scans of the same clips.
+"""Compare who is judged in a scan with who is seen in its videos, for one or more scans of the same clips.
 
     deepscan scan CLIPS --out before.jsonl          # 32 frames, the embedded detector; later the same again
     python benchmarks/persons.py before=before.jsonl after=after.jsonl
@@ -111,7 +111,7 @@ def read_truth(path: Path) -> dict[str, Clip]:
 
 
 def figures(records: Mapping[str, Record], clips: Mapping[str, Clip]) -> dict[str, int | str]:
-    """Return how many persons, shots and non-faces of a scan are taken for what they are.
+    """Return how many persons, shots and non-faces of a scan are recognised as such.
 
     Args:
         records: By the file's SHA-256.

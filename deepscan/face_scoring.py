@@ -198,7 +198,7 @@ def find_faces(
             process. Of a video, the frame in the middle is searched.
         faces: As for `scan`.
         device: Device of the face finder.
-        filtered: Whether to leave out what the face filter does not take for a face.
+        filtered: Whether to leave out detections that the face filter rejects.
 
     Raises:
         UsageError: The file does not exist, gives no picture, or the array has another shape or type.
@@ -231,7 +231,7 @@ def _found(detection: Detection, face_score: float, image: Image) -> FoundFace:
 
 
 def _decoded(path: StrPath) -> Image:
-    """Return the picture in a file, upright, decoded in a process of its own: the file may be hostile."""
+    """Return the picture in a file, upright, decoded in a separate process, since the file may be hostile."""
     (file,) = collect([os.fspath(path)]).paths or [b""]
     with DecodePool(DecodeOptions(frames=1), 1) as pool:
         pool.submit(DecodeJob(0, file))

@@ -27,7 +27,7 @@ OMIT = object()
 
 
 class Limit(NamedTuple):
-    """What a schema says of a value beyond its type: `score: Annotated[float, Limit("maximum", 1)]`.
+    """What a schema says about a value beyond its type: `score: Annotated[float, Limit("maximum", 1)]`.
 
     Attributes:
         keyword: Of JSON Schema.

@@ -49,7 +49,7 @@ class ExplanationMaps(JsonObject):
     maps: tuple[tuple[int, ...], ...]
 
 
-#: By name, a number, maps, or None where the model gave no finite value.
+#: By name, a number, maps, or None if the model gave no finite value.
 Explanation = Mapping[str, float | ExplanationMaps | None]
 
 
@@ -110,7 +110,7 @@ class EmptyFrame(JsonObject):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelScore(JsonObject):
-    """What one of several models says of a person, or of a person in one shot.
+    """The result of one of several models for a person, or for a person in one shot.
 
     Attributes:
         score: Probability of fake in [0, 1], calibrated if the model is.
@@ -326,7 +326,7 @@ class UsedModel(JsonObject):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelResult(UsedModel):
-    """One of several models, and what it says of the video.
+    """One of several models, and its result for the video.
 
     Attributes:
         verdict: Verdict by this model alone; null where the video has none.

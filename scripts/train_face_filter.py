@@ -227,21 +227,23 @@ def write(net: nn.Module, folder: Path, threshold: float, facts: dict[str, Any])
         folder=folder,
         name=folder.name,
         method=FaceFilter.method,
-        summary="Face filter: tells faces from patterns, shadows and hands that a face finder takes for one",
+        summary="Face filter: separates faces from patterns, shadows and hands that a face finder "
+        "mistakes for faces",
         license="Apache-2.0",
         files={"onnx": ModelFile(path.name, sha256_of(path))},
         network={"least": threshold, "crop": CROP.to_json()},
         trained={
-            "data": "faces of public demo clips (web, train) and of DFDC, treated as videos treat them; what "
-            "MTCNN at lowered thresholds finds beside them, in parts of them, upside down, in made patterns "
-            "and in pictures of scikit-image and scikit-learn. The faces are under research terms and not "
-            "given out",
-            "threshold": f"refuses {REJECTED:.1%} of the web faces of val, of which nothing was trained",
+            "data": "faces from public demo clips (web, train) and DFDC, degraded as in videos; and false "
+            "detections of MTCNN at lowered thresholds next to them, in parts of them, upside down, in "
+            "synthetic patterns and in pictures of scikit-image and scikit-learn. The faces are under "
+            "research terms and not distributed",
+            "threshold": f"rejects {REJECTED:.1%} of the web faces of val, none of which was trained on",
             **facts,
         },
         not_for=(
-            "telling a living face from a photograph, a painting, a statue or a fake: each is a face here",
-            "finding faces: it judges what a face finder gives",
+            "telling a living face from a photograph, a painting, a statue or a fake: each of these counts "
+            "as a face",
+            "finding faces: it only checks the detections of a face finder",
         ),
     )
     (folder / CARD).write_text(card.to_yaml(), encoding="utf-8")

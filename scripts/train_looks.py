@@ -4,7 +4,7 @@
 
 From the faces of the web in `DATA/faces.csv`: the directions of `deepscan.faces.looks` from those of `train`,
 each as it is and once changed, one class a person; the figures from those of `val`, of which the first half,
-by the hash of the group, chooses the threshold. The folder `models/looks` is written anew. The weights of
+by the hash of the group, chooses the threshold. The folder `models/looks` is replaced. The weights of
 `deepscan.faces.shots` are printed: they are fitted to pairs of whole pictures of `train`, of one clip and of
 two.
 """
@@ -41,7 +41,7 @@ MODELS = Path(__file__).parents[1] / "models"
 SEVERAL = {"swap", "generated", "talking-head-video", "reenactment", "avatar-3d"}
 #: Principal components kept, part of the mean variance added to each, directions kept.
 COMPONENTS, RIDGE, DIRECTIONS = 400, 0.1, 128
-#: Share of pairs of two persons that may be taken for one.
+#: Share of pairs of two persons that may count as one.
 FALSE_ACCEPTS = 0.001
 SEED = 1
 
@@ -147,7 +147,7 @@ def threshold(looks: Vectors, groups: Sequence[str], videos: Sequence[str]) -> f
 def measured(
     looks: Vectors, groups: Sequence[str], videos: Sequence[str], kinds: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return how well videos of one person are told from those of two, each group counting once.
+    """Return how well videos of one person are distinguished from those of two, each group counting once.
 
     Those of one person are videos of a real person, and talking heads made of one picture.
     """

@@ -1,6 +1,6 @@
 """Runs `deepscan` in a process that is forked from a server which has imported what commands need.
 
-That saves a second or more a command, and is otherwise the same: a process of its own, with its own streams.
+That saves a second or more a command, and is otherwise the same: a separate process with its own streams.
 """
 
 import atexit

@@ -49,7 +49,7 @@ class Backbone(nn.Module, ABC):
         depth: Number L of layers that `layers` returns: a transformer's blocks, 1 for a convolutional
             network.
         averages: Whether `Tokens.cls` is the mean of `Tokens.patches` after the final norm.
-        cls: The learnt CLS token, shape (1, 1, D); None where `Tokens.cls` is pooled.
+        cls: The learnt CLS token, shape (1, 1, D); None if `Tokens.cls` is pooled.
         ln_post: The final norm, or an identity.
         projection: Linear map of the CLS token, or an identity.
         projected: Output width of `projection`.

@@ -27,10 +27,10 @@ class Looks:
     for little. It tells the persons of one video apart and does not say who anybody is.
 
     Attributes:
-        alike: Least mean cosine between the faces of two tracks by which they are taken for one person's.
+        alike: Least mean cosine between the faces of two tracks above which they count as one person's.
 
     Raises:
-        MissingError: The directions are not there.
+        MissingError: The directions are missing.
         ContractError: They are not those that their card names.
     """
 
@@ -46,7 +46,7 @@ class Looks:
 
     @staticmethod
     def describe() -> dict[str, Any]:
-        """Return what the record of a run says of it: its file, and what decides by its vectors."""
+        """Return its description in the record of a run: its file, and what its vectors decide."""
         card = _card()
         return {**card.facts(), "alike": float(card.network["alike"])}
 

@@ -40,7 +40,7 @@ class Bounds:
     """How many pixels go through a net in one run.
 
     Attributes:
-        scan: For P-Net on whole images. The surroundings of a followed face are a run of their own.
+        scan: For P-Net on whole images. The surroundings of a followed face are a separate run.
         crops: For R-Net and O-Net.
     """
 

@@ -171,7 +171,7 @@ def _times(source: SourceFile) -> tuple[tuple[int, ...], int]:
 
 def _orientation(image: "Image.Image", kind: str, source: SourceFile) -> Orientation:
     # AVIF rotates by its own boxes and ignores EXIF (ISO/IEC 23008-12, 6.5.10). Pillow reports the boxes as
-    # an EXIF orientation, but where there are none it reports the EXIF value.
+    # an EXIF orientation, but without such boxes it reports the EXIF value.
     if kind == "AVIF" and not _has_turning_box(source):
         return Orientation()
     return Orientation.from_exif(image.getexif().get(ORIENTATION, 1))

@@ -45,7 +45,7 @@ class LoadedModels:
 def with_model(
     options: ScanOptions, earlier: Mapping[str, Any] | None = None
 ) -> tuple[ScanOptions, Choice | None]:
-    """Return the options with a model named, and why this one; None where the options name it themselves.
+    """Return the options with a model named, and why this one; None if the options name it themselves.
 
     Args:
         options: The scan's parameters.
@@ -87,7 +87,7 @@ def chosen_model(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
 
 
 def model_names(model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None) -> list[str]:
-    """Return models as options name them; a path object is never taken for the name of a model."""
+    """Return models as options name them; a path object is never treated as the name of a model."""
     if model is None:
         return [NO_MODEL]
     several = [model] if isinstance(model, str | os.PathLike) else list(model)

@@ -277,7 +277,7 @@ class CropSource:
 
 
 def faces_of(crops: CropSet, positions: CropIndices) -> list[Image | None]:
-    """Return the face masks of crops, None where the data have none."""
+    """Return the face masks of crops, None if the data have none."""
     layer = crops.layers.get("face")
     return [
         np.asarray(layer.values[position]) if layer is not None and layer.known[position] else None

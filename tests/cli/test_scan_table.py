@@ -104,7 +104,7 @@ def test_a_longer_name_does_not_move_the_columns_of_others():
     rows = [row("a.mp4", persons=2, faces=64), row("n" * 34, 0.9), row("c.mp4", 0.88)]
     assert f"fake      0.90  {'n' * 34}  1 person in 32 of 32 frames" in shown(rows, 80)
     (own,) = [line for line in shown([row(LONG)], 80) if LONG in line]
-    assert own == f"    {LONG}", "on a line of its own"
+    assert own == f"    {LONG}", "on its own line"
 
 
 def test_a_score_is_not_rounded_past_a_threshold():

@@ -75,7 +75,7 @@ def test_no_engine_loads_a_file_that_the_card_does_not_name(published, name, tmp
     with pytest.raises(ContractError, match="SHA-256"):
         engine(card, name)
     damaged.unlink()
-    with pytest.raises(MissingError, match="is not there"):
+    with pytest.raises(MissingError, match="is missing"):
         engine(card, name)
 
 
