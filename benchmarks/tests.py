@@ -1,8 +1,8 @@
-"""Run a tier of the tests and write its time into tests.csv.
+"""Run a tier of the tests and write its duration to tests.csv.
 
     python benchmarks/tests.py fast|test|all
 
-The processor time is that of the whole machine meanwhile, so that other work shows.
+The CPU time is that of the whole machine during the run, so it includes other work.
 """
 
 import argparse
@@ -25,14 +25,14 @@ TIERS = {
 
 
 def busy_seconds() -> float:
-    """Return the processor time that the machine has spent since it started."""
+    """Return the CPU time of the machine since it started."""
     times = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]
     # user, nice, system; then idle, waiting, interrupts.
     return sum(map(int, times[:3])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
-    """Run the tier that is named and return pytest's exit code."""
+    """Run the given tier and return pytest's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tier", choices=TIERS)
     tier = parser.parse_args().tier

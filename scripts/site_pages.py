@@ -1,6 +1,6 @@
-"""Adds pages to the documentation site: one for each room of the package, and those that lie outside docs/.
+"""Add pages to the documentation site: one for each module and package of deepscan, and files outside docs/.
 
-MkDocs calls the functions by their names; see `hooks` in mkdocs.yml.
+MkDocs calls the functions by name; see `hooks` in mkdocs.yml.
 """
 
 import ast
@@ -24,29 +24,29 @@ OUTSIDE = {
     "sample_videos/README.md": "sample_videos.md",
     "examples/README.md": "examples.md",
 }
-#: Places of the site that pages outside docs/ show pictures from.
+#: Pictures on pages outside docs/.
 PICTURES = ("benchmarks/*.svg", "sample_videos/*.svg")
 LINK = re.compile(r"(?P<mark>!?)\[(?P<text>[^\]]*)\]\((?P<link>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)")
 REFERENCE = "reference"
 SHORT_CODE = re.compile(r"<code>([^<]{1,22})</code>")
-#: What a page would fetch from another host.
-FETCHED = re.compile(
+#: HTML and CSS that fetch something from another host.
+REMOTE = re.compile(
     r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(?:https?:)?//|"""
     r"""<link\b[^>]*\bhref=["']?(?:https?:)?//(?![^>]*rel=["']?canonical)|"""
     r"""(?:@import|url\()\s*["']?(?:https?:)?//"""
 )
 
 
-def rooms() -> list[str]:
+def public_modules() -> list[str]:
     """Return the name of each module and package directly below `deepscan`."""
-    found = sorted((ROOT / "deepscan").iterdir())
-    packages = [path.name for path in found if (path / "__init__.py").is_file()]
-    modules = [path.stem for path in found if path.suffix == ".py" and not path.stem.startswith("_")]
+    paths = sorted((ROOT / "deepscan").iterdir())
+    packages = [path.name for path in paths if (path / "__init__.py").is_file()]
+    modules = [path.stem for path in paths if path.suffix == ".py" and not path.stem.startswith("_")]
     return sorted(packages + modules)
 
 
 def api_page() -> str:
-    """Return the page of the names that `import deepscan` gives, functions first."""
+    """Return the page for the names in `deepscan.__all__`, functions first."""
     tree = ast.parse((ROOT / "deepscan" / "__init__.py").read_text(encoding="utf-8"))
     (names,) = [
         ast.literal_eval(node.value)
@@ -65,18 +65,18 @@ def api_page() -> str:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the rooms to the navigation."""
+    """Add the reference pages to the navigation."""
     pages = [{"deepscan": f"{REFERENCE}/index.md"}]
-    pages += [{room: f"{REFERENCE}/{room}.md"} for room in rooms()]
+    pages += [{module: f"{REFERENCE}/{module}.md"} for module in public_modules()]
     config.nav = [*(config.nav or []), {"API reference": pages}]
     return config
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the pages that are made here, and the pictures that they show."""
-    made = {f"{REFERENCE}/{room}.md": f"::: deepscan.{room}\n" for room in rooms()}
-    made[f"{REFERENCE}/index.md"] = api_page()
-    for page, text in made.items():
+    """Add the generated pages, the files outside docs/ and their pictures."""
+    generated = {f"{REFERENCE}/{module}.md": f"::: deepscan.{module}\n" for module in public_modules()}
+    generated[f"{REFERENCE}/index.md"] = api_page()
+    for page, text in generated.items():
         files.append(File.generated(config, page, content=text))
     for source, page in OUTSIDE.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
@@ -87,31 +87,31 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links between files of the repository at the pages that these became.
+    """Change links between files of the repository into links between pages.
 
-    A link to a file that the site does not have, such as source code, becomes a mention of its path.
+    A link to a file that is not on the site, such as source code, becomes the file's path as text.
     """
     source = {page_of: path for path, page_of in OUTSIDE.items()}.get(
         page.file.src_uri, f"docs/{page.file.src_uri}"
     )
 
     def target(link: str) -> str | None:
-        there = os.path.normpath(PurePosixPath(source).parent / link)
-        place = OUTSIDE.get(there, there.removeprefix("docs/"))
-        if files.get_file_from_path(place) is None:
+        linked = os.path.normpath(PurePosixPath(source).parent / link)
+        uri = OUTSIDE.get(linked, linked.removeprefix("docs/"))
+        if files.get_file_from_path(uri) is None:
             return None
-        return os.path.relpath(place, PurePosixPath(page.file.src_uri).parent)
+        return os.path.relpath(uri, PurePosixPath(page.file.src_uri).parent)
 
-    def changed(match: re.Match[str]) -> str:
+    def replace_link(match: re.Match[str]) -> str:
         text, link, anchor = match["text"], match["link"], match["anchor"] or ""
         if not link or "://" in link or link.startswith("mailto:"):
             return match[0]
-        found = target(link)
-        if found is None:
+        uri = target(link)
+        if uri is None:
             return f"{text} (`{os.path.normpath(PurePosixPath(source).parent / link)}`)"
-        return f"{match['mark']}[{text}]({found}{anchor})"
+        return f"{match['mark']}[{text}]({uri}{anchor})"
 
-    return LINK.sub(changed, markdown)
+    return LINK.sub(replace_link, markdown)
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -123,9 +123,9 @@ def on_post_build(*, config: MkDocsConfig) -> None:
     """Check that no page fetches anything from another host.
 
     Raises:
-        PluginError: A page does.
+        PluginError: A page fetches something from another host.
     """
     site = Path(config.site_dir)
     for path in sorted([*site.rglob("*.html"), *site.rglob("*.css")]):
-        if found := FETCHED.search(path.read_text(encoding="utf-8")):
-            raise PluginError(f"{path} fetches from another host: {found[0]}")
+        if match := REMOTE.search(path.read_text(encoding="utf-8")):
+            raise PluginError(f"{path} fetches from another host: {match[0]}")
