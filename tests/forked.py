@@ -1,6 +1,6 @@
-"""Runs `deepscan` in a process that is forked from a server which has imported what commands need.
+"""Run `deepscan` in a process forked from a server that has already imported the modules of commands.
 
-That saves a second or more a command, and is otherwise the same: a separate process with its own streams.
+This saves a second or more per command. Otherwise it is the same: a separate process with its own streams.
 """
 
 import atexit
@@ -21,12 +21,12 @@ def _environment() -> Mapping[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
 
-_BEFORE = _environment()
+_INITIAL = _environment()
 
 
 def can_fork(changes: Mapping[str, str]) -> bool:
-    """Return whether a command may be forked: imports read the environment, and those are done already."""
-    return set(changes) <= READ_LATE and _environment() == _BEFORE
+    """Return whether a command may be forked: imports have read the environment, so it must be the same."""
+    return set(changes) <= READ_LATE and _environment() == _INITIAL
 
 
 def run(
@@ -36,17 +36,17 @@ def run(
     changes: Mapping[str, str],
     limit: int,
 ) -> tuple[int, bytes, bytes]:
-    """Run a command to its end.
+    """Run a command until it ends.
 
     Args:
-        arguments: After `deepscan` on the command line.
-        stdin: What it reads.
-        cwd: Its folder, None for the current one.
+        arguments: The command-line arguments.
+        stdin: Its standard input.
+        cwd: Its working directory; None for the current one.
         changes: Environment variables to set.
         limit: Seconds after which it is killed.
 
     Returns:
-        Its exit code, and what it wrote to stdout and stderr.
+        Exit code, stdout and stderr.
 
     Raises:
         subprocess.TimeoutExpired: It took longer.
@@ -57,8 +57,8 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("in", "out", "err")]
         streams[0].write_bytes(stdin)
-        given = (command, streams, cwd or Path.cwd(), {**os.environ, **changes})
-        process = context.Process(target=_be_deepscan, args=given)
+        child_arguments = (command, streams, cwd or Path.cwd(), {**os.environ, **changes})
+        process = context.Process(target=_run_main, args=child_arguments)
         process.start()
         process.join(limit)
         if process.exitcode is None:
@@ -68,10 +68,10 @@ def run(
         return process.exitcode, streams[1].read_bytes(), streams[2].read_bytes()
 
 
-def _be_deepscan(
+def _run_main(
     arguments: Sequence[str], streams: Sequence[Path], cwd: Path, environment: Mapping[str, str]
 ) -> None:
-    """Take streams, folder and environment, and do what `python -m deepscan` does."""
+    """Set streams, working directory and environment, and run as `python -m deepscan`."""
     for number, path in enumerate(streams):
         file = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)
@@ -85,10 +85,10 @@ def _be_deepscan(
     from deepscan import __main__ as main_module
 
     sys.argv = [str(main_module.__file__), *arguments]
-    # Its help names the command after the main module.
+    # The help derives the command's name from the main module.
     sys.modules["__main__"] = main_module
     try:
         main_module.main()
     finally:
-        # They remove temporary folders, and a forked process would end without them.
+        # They remove temporary folders, and do not run when a forked process ends.
         atexit._run_exitfuncs()

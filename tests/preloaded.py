@@ -1,4 +1,4 @@
-"""What commands import, loaded once into the server process that `tests.forked` forks."""
+"""Imports of all commands, loaded once in the server process that `tests.forked` forks."""
 
 import gc
 import importlib
@@ -7,8 +7,8 @@ import pkgutil
 import deepscan
 from deepscan.offline import import_onnxruntime
 
-#: What commands import when they need it.
-LATER = (
+#: Modules that commands import on demand.
+ON_DEMAND = (
     "av",
     "cv2",
     "jinja2",
@@ -20,8 +20,8 @@ LATER = (
 )
 
 import_onnxruntime()
-for name in (*LATER, *(module.name for module in pkgutil.walk_packages(deepscan.__path__, "deepscan."))):
+for name in (*ON_DEMAND, *(module.name for module in pkgutil.walk_packages(deepscan.__path__, "deepscan."))):
     importlib.import_module(name)
-# What is never collected is never written to, and so is shared with every command.
+# Frozen objects are not written to by the garbage collector, so every command shares their memory.
 gc.collect()
 gc.freeze()

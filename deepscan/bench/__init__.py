@@ -1,1 +1,1 @@
-"""Measuring speed as a user meets it: stages alone, the whole scan, and the machine beside the figures."""
+"""Speed as users experience it: single stages, the whole scan, and the machine they were measured on."""
