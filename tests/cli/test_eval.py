@@ -69,7 +69,7 @@ def test_missing_generators_are_listed_with_their_source(tmp_path):
     ran.refused(ExitCode.MISSING)
     lines = [line for line in ran.err.splitlines() if line.startswith("missing: ")]
     assert [line.split(": ")[1] for line in lines] == list(GENERATORS)
-    assert all("github.com/" in line and "in data there must be" in line for line in lines)
+    assert all("github.com/" in line and "data must contain" in line for line in lines)
 
 
 def test_a_protocol_prints_only_its_table_and_writes_files(place, tmp_path):
@@ -236,7 +236,7 @@ def test_records_of_a_scan_are_evaluated_with_labels(tmp_path):
         (["--frames", "-1"], "--frames", "eval --help"),
         (["--scores", "s.csv", "--records", "r.jsonl"], "exclude each other", "leave one"),
         (["--scores", "absent.csv"], "absent.csv cannot be read", "CSV file of scores"),
-        (["--records", "r.jsonl"], "--records and --labels must be used together", "name both"),
+        (["--records", "r.jsonl"], "--records and --labels must be used together", "give both"),
         (["words"], "unexpected argument: words", "eval --help"),
         (["--labels", "l.csv"], "--labels needs --records", "leave --labels out, or add --records"),
         (["--where", "tier=A"], "--where needs --records", "leave --where out"),
