@@ -8,12 +8,14 @@ import pytest
 
 from deepscan.detectors import DETECTORS
 from deepscan.offline import turn_reports_off
+from tests.covered import let_decoders_end
 
 # Each core runs a pytest process, so more torch threads per process would only wait. Set before torch is
 # imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test, and no command started by a test, sends usage reports.
 turn_reports_off()
+let_decoders_end()
 
 # Every run uses the same examples, so that only a code change can make a test fail. Examples have no time
 # limit, because the machine may be busy. `make test-all` generates new and more examples.

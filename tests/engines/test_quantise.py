@@ -73,6 +73,7 @@ class _Mobile(torch.nn.Module):
         return (x + self.last(F.relu6(self.depthwise(x)))).mean((1, 2, 3)).sigmoid()
 
 
+@pytest.mark.slow
 def test_a_network_with_depthwise_convolutions_is_quantised_after_its_first_layers(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LEAST", 64)
     # The network's first layer has 24 weights.

@@ -82,3 +82,12 @@ def test_looks_join_two_tracks_from_the_similarity_that_the_model_states(cosine,
 
     seen = [cut_face(k, 0, LOOKS[k // 4], person=k // 4) for k in range(8)]
     assert len(link(seen, SHOTS, Looks())) == persons
+
+
+def test_links_that_may_not_be_made_do_not_keep_a_face_from_its_person():
+    """Linking both faces to the other person costs less in all, but neither link is allowed."""
+    cosines = np.array([[1, 0.4, 0.9, 0.7], [0.4, 1, 0.5, 0.1], [0.9, 0.5, 1, 0.5], [0.7, 0.1, 0.5, 1]])
+    one, other, near, far = np.linalg.cholesky(cosines).astype(np.float32)
+    tracks = link([face(0, 0, one), face(0, 1, other), face(1, 0, near), face(1, 1, far)])
+    assert [len(track.faces) for track in tracks] == [2, 1, 1]
+    assert tracks[0].faces[0].appearance is one

@@ -9,6 +9,8 @@ import pytest
 
 from tests.golden.records import GOLDEN, scanned
 
+pytestmark = pytest.mark.slow
+
 EXPECTED = {record["path"]: record for record in map(json.loads, GOLDEN.read_text().splitlines())}
 #: How far scores may lie from the golden ones, by precision: of videos and persons, of single faces.
 #: The same machine repeats every digit. With OpenCV and numpy limited to older instructions, some pixels

@@ -20,6 +20,9 @@ from deepscan.faces.finder import open_finder
 
 from .numbered import Finder, Replica
 
+#: Videos are decoded by processes.
+pytestmark = pytest.mark.slow
+
 
 class Recorder(PrepareListener):
     """Records all events."""
@@ -152,7 +155,6 @@ def test_names_unsuitable_for_folders_are_replaced(data, monkeypatch):
     assert len({Path(video.frames[0]).parent for video in read.videos}) == len(names)
 
 
-@pytest.mark.slow
 def test_splits_kinds_and_compressions_can_be_prepared_one_after_another(data, decoded):
     for number in range(3):
         data.put("other", f"c23/R_real/train/r{number}.mp4")
@@ -168,7 +170,6 @@ def test_splits_kinds_and_compressions_can_be_prepared_one_after_another(data, d
     assert len(read_benchmark(data.out / "Replica.json").videos) == 6
 
 
-@pytest.mark.slow
 def test_a_finished_video_is_cut_again_only_if_its_file_or_crops_change(data, decoded):
     for name in ("one", "two", "three"):
         data.put("other", f"c23/R_real/train/{name}.mp4")
