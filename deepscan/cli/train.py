@@ -112,8 +112,8 @@ def train(
     the other half gives the results in its card.
 
     Examples:
-      deepscan train --method fft --recipe compact --data faces --out runs/mine
-      deepscan train --recipe qtfp-compact --data faces --out runs/mine --resume
+      deepscan train --method fft --recipe compact --data faces
+      deepscan train --method fft --recipe compact --data faces --resume
       deepscan train --method corit --data faces --out runs/corit epochs=10
       torchrun --nproc-per-node 4 -m deepscan train --method dfd-hr batch=64
     """
