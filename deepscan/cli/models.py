@@ -169,7 +169,7 @@ def bring(
     Reads only tensors from the file, and never runs code in it.
 
     Examples:
-      deepscan models import effort_clip_L14_trainOn_FaceForensic.pth --as effort-ff
+      deepscan models import effort_clip_L14.pth --as effort-ff
       deepscan models import fc_weights.pth --as unifd --backbone hub
     """
     from deepscan.models.fetch import NEEDED, backbone_source
