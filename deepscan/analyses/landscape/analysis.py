@@ -105,7 +105,7 @@ class LandscapeAnalysis(Analysis):
         distances = _distances(first, second, steps)
         rows = [
             _row(
-                moved_weights="surface",
+                what="surface",
                 a=a,
                 b=b,
                 radius=distances[row, column],
@@ -122,7 +122,7 @@ class LandscapeAnalysis(Analysis):
                 name = f"random {turn}" if turn else "gradient"
                 rows.append(
                     _row(
-                        moved_weights="ascent",
+                        what="ascent",
                         radius=radius,
                         start=name,
                         loss=highest_loss,
