@@ -1,19 +1,21 @@
-"""Lets decoding processes write what they have run, where `make coverage` measures it."""
+"""Lets decoding processes save their coverage data while `make coverage` measures it."""
 
 import os
+import socket
 
-from deepscan.media.worker_process import WorkerProcess
+from deepscan.media.pool import DecodePool
 
 
 def let_decoders_end() -> None:
-    """Have a pool close the channel of a process, which ends it, before it kills it."""
+    """Make a pool that closes ask its processes to end before it kills them."""
     if "COVERAGE_PROCESS_CONFIG" not in os.environ:
         return
-    kill = WorkerProcess.kill
+    close = DecodePool.close
 
-    def end_or_kill(process: WorkerProcess) -> None:
-        process.channel.close()
-        process.gone(2.0)
-        kill(process)
+    def end_and_close(pool: DecodePool) -> None:
+        for process in pool._tasks:
+            process.channel._socket.shutdown(socket.SHUT_WR)
+            process.gone(2.0)
+        close(pool)
 
-    WorkerProcess.kill = end_or_kill
+    DecodePool.close = end_and_close
