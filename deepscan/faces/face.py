@@ -87,8 +87,8 @@ class Face:
         appearance: Unit vector that describes the face's appearance, shape (d,), float32, used to group faces
             by person (see `tracks`).
         face_score: The face filter's probability that this is a face, 1 if the filter was not used.
-        grey: Small grey crop used to detect still faces and to compare looks (see `looks`), None if neither
-            is done.
+        grey: Small grey crop used to detect still faces, None if that is not done.
+        look: Crop that is used to recognise the person (see `looks`), None if that is not done.
     """
 
     index: int
@@ -98,6 +98,7 @@ class Face:
     appearance: Floats
     face_score: float = 1.0
     grey: Image | None = None
+    look: Image | None = None
 
     def __post_init__(self) -> None:
         if self.appearance.ndim != 1:

@@ -14,7 +14,7 @@ from deepscan.media.frames import Image
 SIDE, REACH = 32, 6
 #: The part of one thumbnail that is searched for in the other.
 _INNER = slice(REACH, SIDE - REACH)
-# Fitted by `scripts/train_looks.py` as log-odds of a cut, to pairs of whole pictures from one clip (829) and
+# Fitted by `scripts/fit_cuts.py` as log-odds of a cut, to pairs of whole pictures from one clip (829) and
 # from two (828): 97.6% of all pairs are classified correctly. Half of those pairs were cuts, but in a video
 # at most one in ten is. The bias is therefore the fitted -8.0 minus the logarithm of 9.
 #: Weights of the structural difference, in [0, 2], and of the colour difference, in levels; and the bias.

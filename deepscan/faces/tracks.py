@@ -1,5 +1,6 @@
 """Group the faces of the sampled frames into tracks, one per person, by appearance and by position."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby, pairwise
@@ -25,7 +26,7 @@ LIMIT = 0.12
 PLACE = 0.045
 
 #: Number of faces, spread over a track, whose looks are used to compare it with other tracks.
-LOOKED_AT = 8
+LOOKED_AT = 3
 
 #: Cost of a forbidden link; finite, because the assignment needs finite costs.
 FORBIDDEN = 1e6
@@ -93,7 +94,7 @@ def link(
     Args:
         faces: Faces from any frames of one video, in any order, with appearances of equal length.
         shots: The video's shots, empty for a video without cuts.
-        looks: Describes faces for joining tracks, and needs their grey crops. Without it, appearance is used
+        looks: Describes faces for joining tracks, and needs their crops. Without it, appearance is used
             throughout, as if there were no cuts.
     """
     if not faces:
@@ -112,7 +113,7 @@ def link(
         tracks = _joined(_linked(part, within), part, _nearest(within), LIMIT - PLACE)
         groups += [[positions[k] for k in track] for track in tracks]
     if looks is not None and len(groups) > 1:
-        groups = _joined(groups, ordered, _look_distance(ordered, looks), 1 - looks.alike)
+        groups = _joined(groups, ordered, _look_distance(groups, ordered, looks), 1 - looks.alike)
     sets = [[ordered[k] for k in sorted(group)] for group in groups]
     # Ties are broken by the first appearance, so that ids are the same in every run.
     sets.sort(key=lambda own: (-len(own), -_size(own), own[0].index, *own[0].detection.box.tolist()))
@@ -199,21 +200,48 @@ def _nearest(distances: Floats) -> Callable[[Sequence[int], Sequence[int]], floa
     return lambda a, b: float(distances[np.ix_(a, b)].min())
 
 
-def _look_distance(faces: Sequence[Face], looks: Looks) -> Callable[[Sequence[int], Sequence[int]], float]:
-    """Return a distance of two groups: the mean look distance over all pairs of selected faces."""
-    centres: dict[tuple[int, int], Floats] = {}
+def _look_distance(
+    groups: Sequence[Sequence[int]], faces: Sequence[Face], looks: Looks
+) -> Callable[[Sequence[int], Sequence[int]], float]:
+    """Return a distance of two groups: 1 - cosine of the mean looks of selected faces.
 
-    def centre(group: Sequence[int]) -> Floats:
+    Faces are selected from the given groups. Their looks are computed when a group is first compared, and
+    kept for the groups that are made by joining.
+
+    Args:
+        groups: Positions in `faces`, before groups are joined.
+        faces: The faces.
+        looks: Describes them.
+    """
+    selected = [_selected(group, faces) for group in groups]
+    vectors: dict[int, Floats] = {}
+    centres: dict[tuple[int, int], Floats | None] = {}
+
+    def centre(group: Sequence[int]) -> Floats | None:
         # Groups are disjoint and only grow, so the smallest position and the length identify one.
         key = min(group), len(group)
         if key not in centres:
-            spread = np.linspace(0, len(group) - 1, min(len(group), LOOKED_AT)).round().astype(int)
-            chosen = [faces[sorted(group)[k]].grey for k in spread]
-            vectors = looks.vectors([grey for grey in chosen if grey is not None])
-            centres[key] = vectors.mean(axis=0)
+            members = set(group)
+            own = [k for part in selected if members.issuperset(part) for k in part]
+            missing = [k for k in own if k not in vectors]
+            crops = [crop for k in missing if (crop := faces[k].look) is not None]
+            if crops:
+                vectors.update(zip(missing, looks.vectors(crops), strict=True))
+            centres[key] = _unit(np.mean([vectors[k] for k in own], axis=0)) if own else None
         return centres[key]
 
-    return lambda a, b: 1 - float(centre(a) @ centre(b))
+    def distance(a: Sequence[int], b: Sequence[int]) -> float:
+        one, other = centre(a), centre(b)
+        return math.inf if one is None or other is None else 1 - float(one @ other)
+
+    return distance
+
+
+def _selected(group: Sequence[int], faces: Sequence[Face]) -> list[int]:
+    """Return the faces of a group that represent it: the most frontal one in each part of its time."""
+    usable = [k for k in sorted(group) if faces[k].look is not None]
+    parts = np.array_split(usable, min(len(usable), LOOKED_AT)) if usable else []
+    return [min(part.tolist(), key=lambda k: faces[k].quality.yaw_proxy) for part in parts]
 
 
 def _size(faces: Sequence[Face]) -> float:

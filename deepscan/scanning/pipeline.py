@@ -19,7 +19,7 @@ from deepscan.faces.face import Detection, Face
 from deepscan.faces.face_filter import WITH_MARGIN, FaceFilter, filter_crop, reference_crop
 from deepscan.faces.finder import FaceFinder
 from deepscan.faces.following import FollowState
-from deepscan.faces.looks import Looks
+from deepscan.faces.looks import Looks, look_crop
 from deepscan.faces.quality import assess
 from deepscan.faces.shots import thumbnail
 from deepscan.faces.stage import FRAME_BATCH, FaceStage
@@ -36,6 +36,8 @@ from deepscan.scanning.record_lines import RecordLine, utc_now
 
 T = TypeVar("T")
 
+#: Most faces of a video whose crop for looks is kept: 40 MB.
+LOOKS_KEPT = 1024
 #: Number of faces of a video that go through the face filter together.
 FILTER_BATCH = 32
 
@@ -57,6 +59,8 @@ class VideoState:
         follow_state: State of following its faces.
         seconds: Stage -> seconds spent on this video.
         pictures: Pictures of its frames and faces, None if none are kept.
+        with_look: The faces whose crop for looks is kept, each with the number of its frame.
+        look_every: Such crops are kept from one frame in this many.
     """
 
     path: bytes
@@ -71,6 +75,23 @@ class VideoState:
     follow_state: FollowState = field(default_factory=FollowState)
     seconds: dict[str, float] = field(default_factory=lambda: {"faces": 0.0, "detector": 0.0})
     pictures: PictureBuffer | None = None
+    with_look: list[tuple[int, FaceObservation]] = field(default_factory=list)
+    look_every: int = 1
+
+    def keep_look(self, observation: FaceObservation) -> None:
+        """Keep the crop for looks of a face in the latest frame, and drop some if there are too many.
+
+        What is kept stays spread over the video, so that each of its shots has some.
+        """
+        self.with_look.append((len(self.sampled), observation))
+        if len(self.with_look) > LOOKS_KEPT:
+            self.look_every *= 2
+        elif len(self.sampled) % self.look_every == 0:
+            return
+        for frame, seen in self.with_look:
+            if frame % self.look_every:
+                seen.face = replace(seen.face, look=None)
+        self.with_look = [pair for pair in self.with_look if pair[0] % self.look_every == 0]
 
 
 #: A face on its way to the detectors, with a crop by each recipe.
@@ -193,6 +214,7 @@ class Pipeline:
                 continue
             observation, crops = result
             video.observations.append(observation)
+            video.keep_look(observation)
             if video.pictures is not None:
                 pictured.append((observation.face.to_json()["box"], crops))
             if self._scorers:
@@ -202,13 +224,19 @@ class Pipeline:
             video.pictures.add(frame, pictured)
 
     def _cut(self, frame: Frame, detection: Detection) -> tuple[FaceObservation, dict[CropRecipe, Image]]:
-        # One crop for quality, appearance and filter, whatever the model, so that persons are the same for
-        # all models.
+        # One crop for quality, appearance, looks and filter, whatever the model, so that persons are the same
+        # for all models.
         crop = align(frame.image, detection.landmarks, WITH_MARGIN)
         reference = reference_crop(crop)
-        quality = assess(reference, detection)
-        look, grey = appearance(reference), grey_crop(reference)
-        face = Face(frame.index, frame.pts, detection, quality, look, grey=grey)
+        face = Face(
+            frame.index,
+            frame.pts,
+            detection,
+            assess(reference, detection),
+            appearance(reference),
+            grey=grey_crop(reference),
+            look=None if self._looks is None else look_crop(crop),
+        )
         filtered = None if self._filter is None else filter_crop(crop)
         recipes = {scorer.recipe for scorer in self._scorers}
         if self._pictures is not None and not recipes:

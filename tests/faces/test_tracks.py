@@ -11,7 +11,7 @@ from deepscan.crop_recipe import REFERENCE
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.shots import ShotSpan
-from deepscan.faces.tracks import LIMIT, PLACE, FaceTrack, appearance, link
+from deepscan.faces.tracks import LIMIT, LOOKED_AT, PLACE, FaceTrack, appearance, link
 
 #: Orthogonal appearances: four persons who differ clearly.
 LOOKS = np.eye(8, dtype=np.float32)[:4]
@@ -199,16 +199,20 @@ def test_portraits_across_a_cut_and_a_crossing(actors):
 
 
 class StubLooks:
-    """Identifies a person by the level of the grey crop."""
+    """Identifies a person by the level of the crop, and counts the crops."""
 
     alike = 0.5
 
-    def vectors(self, greys):
-        return np.eye(8, dtype=np.float32)[[grey[0, 0] for grey in greys]]
+    def __init__(self):
+        self.seen = 0
+
+    def vectors(self, crops):
+        self.seen += len(crops)
+        return np.eye(8, dtype=np.float32)[[crop[0, 0, 0] for crop in crops]]
 
 
 def cut_face(index, x, look, person):
-    return replace(face(index, x, look), grey=np.full((64, 64), person, np.uint8))
+    return replace(face(index, x, look), look=np.full((115, 115, 3), person, np.uint8))
 
 
 #: Two shots of four frames.
@@ -240,3 +244,43 @@ def test_a_person_lost_within_a_shot_is_recognised_by_the_looks():
     faces = [cut_face(k, 0, LOOKS[0 if k < 4 else 1], person=2) for k in range(8)]
     (whole,) = (ShotSpan(0, 0, 7, 0.0, 3.5),)
     assert len(link(faces, [whole], StubLooks())) == 1
+
+
+def test_of_each_track_three_faces_are_looked_at_whatever_its_length_and_once():
+    looks = StubLooks()
+    faces = [cut_face(k, 0, LOOKS[k // 4], person=1 + (k // 4) % 2) for k in range(16)]
+    shots = [ShotSpan(k, 4 * k, 4 * k + 3, 2.0 * k, 2.0 * k + 1.5) for k in range(4)]
+    assert [len(track.faces) for track in link(faces, shots, looks)] == [8, 8]
+    assert looks.seen == 4 * LOOKED_AT == 12
+
+
+def test_no_look_is_taken_where_nobody_can_be_somebody_else():
+    looks = StubLooks()
+    alone = [cut_face(k, 0, LOOKS[0], person=1) for k in range(8)]
+    assert len(link(alone, SHOTS[:1], looks)) == 1
+    at_once = [cut_face(k, x, LOOKS[at], person=1) for k in range(8) for at, x in ((0, 0), (1, 300))]
+    assert len(link(at_once, [ShotSpan(0, 0, 7, 0.0, 3.5)], looks)) == 2
+    assert looks.seen == 0
+
+
+def test_the_face_that_is_turned_away_least_is_looked_at():
+    turned = [0.6, 0.1, 0.5, 0.7, 0.2, 0.6, 0.0, 0.9, 0.8]
+    faces = [
+        replace(cut_face(k, 0, LOOKS[0], person=k % 8), quality=Quality(80.0, 100.0, yaw))
+        for k, yaw in enumerate(turned)
+    ]
+    other = [cut_face(9, 0, LOOKS[1], person=7)]
+    seen = []
+
+    class Noting(StubLooks):
+        def vectors(self, crops):
+            seen.extend(int(crop[0, 0, 0]) for crop in crops)
+            return super().vectors(crops)
+
+    link([*faces, *other], [ShotSpan(0, 0, 8, 0.0, 4.0), ShotSpan(1, 9, 9, 5.0, 5.0)], Noting())
+    assert sorted(seen) == [1, 4, 6, 7]
+
+
+def test_faces_without_a_crop_are_never_joined_by_their_looks():
+    faces = [face(k, 0, LOOKS[k // 4]) for k in range(8)]
+    assert [len(track.faces) for track in link(faces, SHOTS, StubLooks())] == [4, 4]

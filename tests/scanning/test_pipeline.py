@@ -7,12 +7,13 @@ import pytest
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.errors import ContractError
-from deepscan.faces.face import Detection
+from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.stage import FRAME_BATCH
 from deepscan.media.frames import DecodeReport, Frame
 from deepscan.media.jobs import Ended, FrameReady
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.pipeline import Pipeline
+from deepscan.scanning.outcome import FaceObservation
+from deepscan.scanning.pipeline import LOOKS_KEPT, Pipeline, VideoState
 
 POINTS = np.array([[40, 40], [80, 40], [60, 60], [45, 80], [75, 80]], np.float32)
 
@@ -306,3 +307,20 @@ def test_a_track_is_a_face_if_most_of_its_faces_are():
     records, _, _ = run({b"a": (frames(5), report())}, Scorer(), face_filter=Wavering())
     (track,) = records[b"a"].tracks
     assert (records[b"a"].status, track["face_score"], track["reason"]) == ("ok", 0.9, None)
+
+
+@pytest.mark.parametrize("count", [10, LOOKS_KEPT, 3 * LOOKS_KEPT])
+def test_crops_for_looks_are_kept_in_bounded_memory_and_spread_over_the_video(count):
+    video = VideoState(b"a")
+    box, points = np.array([0, 0, 9, 9], np.float32), np.zeros((5, 2), np.float32)
+    detection, quality = Detection(box, points, 1.0), Quality(9, 9, 0)
+    for index in range(count):
+        video.sampled.append((index, float(index)))
+        crop = np.zeros((1, 1, 3), np.uint8)
+        face = Face(index, float(index), detection, quality, np.ones(1, np.float32), look=crop)
+        video.observations.append(FaceObservation(face))
+        video.keep_look(video.observations[-1])
+    kept = [seen.face.index for seen in video.observations if seen.face.look is not None]
+    step = {10: 1, LOOKS_KEPT: 1, 3 * LOOKS_KEPT: 4}[count]
+    assert kept == list(range(step - 1, count, step))
+    assert len(kept) <= LOOKS_KEPT
