@@ -34,8 +34,8 @@ def threshold_rule(fpr: float = MAX_FPR, fnr: float = MAX_FNR, *, each: bool = F
     return (
         f"fake: at most {100 * fpr:g}% of the reals{of_each} score at or above it; "
         f"no_evidence: at most {100 * fnr:g}% of the fakes{of_each} score below it; "
-        "where the two cross they change places, and fake is at least 0.5, no_evidence at most 0.5: "
-        "both promises then hold all the more"
+        "if the two cross they are swapped, and fake is at least 0.5, no_evidence at most 0.5, "
+        "which only makes both limits stricter"
     )
 
 

@@ -355,7 +355,7 @@ def test_recalibration_replaces_outdated_results(model):
 
 
 def test_halves_without_both_classes_are_rejected(model):
-    with pytest.raises(UsageError, match=r"of 4 samples the (first|second) half has 0 and lacks"):
+    with pytest.raises(UsageError, match=r"the (first|second) half has 0 of 4 samples and lacks"):
         recalibrate(model, [0, 1, 0, 1], [0.1] * 4, ["group-0"] * 4, level="frame", data="mine")
     with pytest.raises(UsageError, match="3 groups do not match"):
         recalibrate(model, [0, 1], [0.1] * 2, ["a"] * 3, level="frame", data="mine")
