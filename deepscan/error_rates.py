@@ -39,13 +39,13 @@ class ErrorRates:
             raise ValueError(f"more verdicts than samples, or a negative count: {self}")
 
     @property
-    def in_words(self) -> str:
-        """The counts in one clause, such as `2 of 37 real videos were called fake, 5 of 18 fakes ...`."""
+    def summary(self) -> str:
+        """The counts, such as `2 of 37 real videos and 5 of 18 fake ones were called fake, ...`."""
         what = "video" if self.level == "video" else "face"
         return (
-            f"{self.reals_called_fake} of {self.reals} real {what}s were called fake, "
-            f"{self.fakes_called_fake} of {self.fakes} fakes were called fake and "
-            f"{self.fakes_no_evidence} of {self.fakes} got no evidence"
+            f"{self.reals_called_fake} of {self.reals} real {what}s and {self.fakes_called_fake} of "
+            f"{self.fakes} fake ones were called fake, and no evidence was found in "
+            f"{self.fakes_no_evidence} of the fake ones"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from enum import IntEnum
 
 #: The name under which package managers know this program; the command and the import are `deepscan`.
 DISTRIBUTION = "deepscan-forensics"
+#: A hint lists at most this many names; of more it shows the first few.
+MOST_NAMES, EXAMPLES = 30, 5
 
 
 class ExitCode(IntEnum):
@@ -106,10 +108,15 @@ def first_line(error: BaseException | None) -> str:
 
 
 def choice_hint(name: str, known: Collection[str]) -> str:
-    """Return the hint for an unknown name: the most similar known name, or else all known names."""
+    """Return the hint for an unknown name: the most similar known name, or else the known names.
+
+    Of many names it shows the count and the first ones.
+    """
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
+    if len(known) > MOST_NAMES:
+        return f"choose from {len(known)} names, such as {', '.join(list(known)[:EXAMPLES])}"
     return f"choose from: {', '.join(known)}" if known else "there are no names to choose from"
 
 

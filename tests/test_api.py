@@ -155,7 +155,7 @@ def test_several_models_judge_together_and_none_finds_faces_only(scan, model, tm
     ("paths", "arguments", "complaint"),
     [
         (["missing.mp4"], {}, "missing.mp4"),
-        ([], {"frames": 0}, "frames"),
+        ([], {"frames": 0}, "^frames must be above 0"),
         ([], {"faces": "slow"}, "slow"),
         ([], {"workers": 0}, "workers"),
         ([], {"model": []}, "no model"),

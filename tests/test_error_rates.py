@@ -19,7 +19,10 @@ def test_verdicts_are_counted_as_in_a_scan():
     found = count_verdicts(labels, raw, CALIBRATION, level="frame", data="d")
     assert (found.reals, found.reals_called_fake, found.reals_no_evidence) == (3, 1, 1)
     assert (found.fakes, found.fakes_called_fake, found.fakes_no_evidence) == (4, 1, 1)
-    assert found.in_words.startswith("1 of 3 real faces were called fake, 1 of 4 fakes")
+    assert found.summary == (
+        "1 of 3 real faces and 1 of 4 fake ones were called fake, "
+        "and no evidence was found in 1 of the fake ones"
+    )
 
 
 def test_a_card_stores_them(tmp_path):

@@ -56,8 +56,8 @@ class WeightsAnalysis(Analysis):
     default.
 
     Attributes:
-        flcl: Weights of FLCL in the commands of a sweep.
-        raal: Weights of RAAL in the commands of a sweep.
+        flcl: Weights of FLCL in the hint for a sweep.
+        raal: Weights of RAAL in the hint for a sweep.
     """
 
     summary = "AUC against the weights of QTFP's losses, λ1 and λ2"
@@ -71,12 +71,13 @@ class WeightsAnalysis(Analysis):
         """Return the weights and the AUC of each training.
 
         Raises:
-            MissingError: No training is given; the hint has the commands of a sweep.
+            MissingError: No training is given; the hint says how to make the trainings.
             UsageError: A training is not one of QTFP, or has no recipe.
         """
         if not subject.runs:
             raise MissingError(
-                "a sweep of weights needs a training for each value", "; ".join(sweep(self.flcl, self.raal))
+                "no trainings are named, and this analysis needs one for each value of the weights",
+                sweep_hint(self.flcl, self.raal),
             )
         points = [_point(run) for run in read_trainings(subject.runs)]
         points.sort(key=lambda point: (*point.weights, point.run.name))
@@ -108,26 +109,22 @@ class WeightsAnalysis(Analysis):
         return Findings(rows, draw_weights(points, held_out), tuple(lines))
 
 
-def sweep(
-    flcl: Sequence[float], raal: Sequence[float], default: tuple[float, float] = (0.14, 1.0)
-) -> list[str]:
-    """Return the commands that run the trainings of both sweeps, followed by the one that analyses them.
+def sweep_hint(flcl: Sequence[float], raal: Sequence[float]) -> str:
+    """Return the hint that says how to make the trainings of both sweeps, with an example.
 
     Args:
-        flcl: Weights of FLCL, with the default of RAAL.
-        raal: Weights of RAAL, with the default of FLCL.
-        default: Default weights of both.
+        flcl: Weights of FLCL, not empty; RAAL has its default.
+        raal: Weights of RAAL; FLCL has its default.
     """
-    pairs = dict.fromkeys(
-        [*((value, default[1]) for value in flcl), *((default[0], value) for value in raal)]
+    values = " and with ".join(
+        f"loss.{name}={{{','.join(f'{weight:g}' for weight in weights)}}}"
+        for name, weights in zip(SWITCHES, (flcl, raal), strict=True)
     )
-    names = {pair: f"runs/weights/flcl-{pair[0]:g}-raal-{pair[1]:g}" for pair in pairs}
-    trainings = [
-        f"deepscan train --method qtfp --out {name} loss.lambda_flcl={first:g} loss.lambda_raal={second:g}"
-        for (first, second), name in names.items()
-    ]
-    runs = " ".join(f"--run {name}/run" for name in names.values())
-    return [*trainings, f"deepscan analyse weights {runs}"]
+    folder = f"runs/weights/flcl-{flcl[0]:g}"
+    return (
+        f"train qtfp with {values}, for example: deepscan train --method qtfp --out {folder} "
+        f"loss.lambda_flcl={flcl[0]:g}; then add --run {folder}/run, and so on for each"
+    )
 
 
 def _point(run: TrainingLog) -> SweepPoint:

@@ -214,7 +214,7 @@ def about_model(name: str, model: Mapping[str, Any]) -> str:
         )
     # The first is the most similar to a scan.
     rates = next(map(ErrorRates.from_json, model.get("error_rates", ())), None)
-    wrong = f"On {rates.data}, {rates.in_words}" if rates else "Its card has no error rates"
+    wrong = f"On {rates.data}, {rates.summary}" if rates else "Its card has no error rates"
     return f"{name}: {thresholds}. {wrong}."
 
 

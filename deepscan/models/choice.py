@@ -64,13 +64,14 @@ def choose_model(
     folders = {folder.name: folder for folder in installed_models(store)}
     installed = [name for _, name in sorted(ranked) if name in folders]
     if not installed:
-        return Choice(DEFAULT_MODEL, "the built-in model: no model is installed that is used by default")
+        return Choice(DEFAULT_MODEL, "the built-in model, because no installed model is chosen automatically")
     engines = {name: _engine(_card(folders[name]), engine, precision) for name in installed}
     runnable = {name: selected for name, selected in engines.items() if selected}
     if not runnable:
         options = f"engine {engine}, precision {precision}"
         return Choice(
-            DEFAULT_MODEL, f"the built-in model: {', '.join(installed)} cannot run here with {options}"
+            DEFAULT_MODEL,
+            f"the built-in model, because {', '.join(installed)} cannot run here with {options}",
         )
     has_gpu = device != "cpu" and gpus() > 0
     fast = [
@@ -82,10 +83,10 @@ def choose_model(
         first = next(iter(runnable))
         return Choice(
             DEFAULT_MODEL,
-            f"the built-in model: {first} is installed, but takes about a second per face without a GPU; "
-            f"--model {first} uses it anyway",
+            f"the built-in model, because {first} takes about a second per face without a GPU; "
+            f"to use it anyway, add --model {first}",
         )
-    return Choice(fast[0], f"installed, and the first by the catalogue's rank of {', '.join(fast)}")
+    return Choice(fast[0], f"the best of the installed models that are fast enough here: {', '.join(fast)}")
 
 
 def _card(folder: Path) -> ModelCard:

@@ -89,8 +89,8 @@ def check_model(
             _thresholds(fitted),
             meaning,
         )
-    current = [rates.in_words for rates in card.error_rates]
-    earlier = [ErrorRates.from_json(rates).in_words for rates in recorded.get("error_rates", ())]
+    current = [rates.summary for rates in card.error_rates]
+    earlier = [ErrorRates.from_json(rates).summary for rates in recorded.get("error_rates", ())]
     if "error_rates" in recorded and earlier != current:
         meaning = (
             "Either the model was measured again since, or one of the two was edited. A page shows those in "

@@ -58,16 +58,16 @@ class ScanOptions:
     quality: QualityRule = field(default_factory=QualityRule)
 
     def __post_init__(self) -> None:
+        # Messages name a parameter as the Python API does, which suits the option of the same name too.
         for name in ("frames", "min_frames", "timeout", "max_megapixels"):
             if getattr(self, name) <= 0:
                 raise UsageError(
-                    f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}",
-                    "leave the option out for its default",
+                    f"{name} must be above 0, not {getattr(self, name)}",
+                    "leave it out for its default",
                 )
         if not 0 <= self.min_share <= 1:
             raise UsageError(
-                f"--min-share must be from 0 to 1, not {self.min_share}",
-                "leave the option out for its default",
+                f"min_share must be from 0 to 1, not {self.min_share}", "leave it out for its default"
             )
         allowed = {
             "faces": FINDERS.names,
@@ -77,19 +77,20 @@ class ScanOptions:
             "device": DEVICES,
         }
         for name, choices in allowed.items():
-            require_choice(f"--{name.replace('_', '-')}", (getattr(self, name),), choices)
+            require_choice(name, (getattr(self, name),), choices)
         if self.also and NO_MODEL in (self.model, *self.also):
             raise UsageError(
-                f"--model {NO_MODEL} excludes other models", "leave it out, or leave out the others"
+                f"model {NO_MODEL!r} cannot be combined with other models",
+                "leave it out, or leave out the others",
             )
         unused = [name for name in ("engine", "device", "precision") if getattr(self, name) != AUTO]
         if self.model == NO_MODEL and unused:
             raise UsageError(
-                f"--{unused[0]} is about running a model, but there is no model",
+                f"{unused[0]} has no effect without a model",
                 "leave it out, or name a model",
             )
         if self.model == NO_MODEL and self.explain:
-            raise UsageError("--explain needs scores, and without a model there are none", "name a model")
+            raise UsageError("explain has no effect without a model", "leave it out, or name a model")
 
     def to_json(self) -> dict[str, Any]:
         """Return every parameter for the run's record."""

@@ -50,7 +50,7 @@ def cautions(card: ModelCard) -> list[str]:
     levels = [level for level in _LEVELS if _levels(card).get(level)]
     lines = []
     if not levels:
-        lines.append("its card reports no AUC on any data: how good it is is unknown")
+        lines.append("its card reports no AUC, so its accuracy is unknown")
     elif "video" not in levels:
         data = ", ".join(sorted(_levels(card)["frame"]))
         lines.append(f"its card has no figures on whole videos, only on single faces: {data}")

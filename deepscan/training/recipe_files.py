@@ -167,7 +167,9 @@ def _set(values: dict[str, Any], key: str, value: Value, where: str) -> None:
     part = ".".join(parents)
     allowed = {**_parameters(values), **dict(leaves_of(values))}
     if key not in allowed:
-        raise UsageError(f"unknown recipe key {key!r}{where}", choice_hint(key, allowed))
+        # The keys without a dot first, since a hint shows only the first of many.
+        known = sorted(allowed, key=lambda name: name.count("."))
+        raise UsageError(f"unknown recipe key {key!r}{where}", choice_hint(key, known))
     inner = values
     for parent in parents:
         inner = inner[parent]

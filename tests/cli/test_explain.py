@@ -93,4 +93,4 @@ def test_a_resumed_run_keeps_explaining(model, tmp_path):
 
 def test_without_a_model_there_is_nothing_to_explain():
     ran = deepscan("scan", HOPPER, "--model", "none", "--explain")
-    assert "--explain needs scores" in ran.refused(2)[0]
+    assert "explain has no effect without a model" in ran.refused(2)[0]

@@ -164,7 +164,7 @@ def test_without_an_earlier_session_the_summary_has_one_count(clock):
 def test_a_model_is_shown_with_thresholds_and_error_rates():
     assert about_model("toy", {**MODEL, "error_rates": [RATES]}).startswith(
         "toy: fake from 0.84, no evidence below 0.29, inconclusive in between. On clips of the web, "
-        "2 of 37 real videos were called fake, 5 of 18 fakes were called fake"
+        "2 of 37 real videos and 5 of 18 fake ones were called fake"
     )
 
 

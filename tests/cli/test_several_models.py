@@ -107,7 +107,10 @@ def test_two_models_with_the_same_name_are_refused(models, tmp_path):
 
 
 def test_model_none_cannot_be_combined(models):
-    assert "--model none excludes other models" in scan(HOPPER, models["fake"], "none").refused(2)[0]
+    assert (
+        "model 'none' cannot be combined with other models"
+        in scan(HOPPER, models["fake"], "none").refused(2)[0]
+    )
 
 
 def test_a_terminal_shows_each_verdict_and_the_agreement(models):

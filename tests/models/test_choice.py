@@ -36,7 +36,7 @@ def chosen(store, gpus=1, **options):
 
 def test_without_installed_models_it_is_the_embedded_one(store):
     choice = chosen(store)
-    assert choice.model == DEFAULT_MODEL and "no model is installed" in choice.reason
+    assert choice.model == DEFAULT_MODEL and "no installed model" in choice.reason
 
 
 def test_the_first_installed_model_by_rank_is_chosen(store):

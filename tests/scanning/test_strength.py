@@ -62,7 +62,7 @@ def test_the_reason_has_the_auc_and_its_data():
 
 def test_a_card_without_figures_on_videos_is_reported():
     assert cautions(GOOD) == []
-    assert cautions(card("a")) == ["its card reports no AUC on any data: how good it is is unknown"]
+    assert cautions(card("a")) == ["its card reports no AUC, so its accuracy is unknown"]
     assert cautions(card("a", auc(0.9, "home", level="frame"))) == [
         "its card has no figures on whole videos, only on single faces: home"
     ]
