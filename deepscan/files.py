@@ -25,7 +25,10 @@ def exclusive_lock(path: Path) -> Iterator[None]:
     except BlockingIOError:
         raise ContractError(f"another run is writing {path}", "wait for it to end, or name another --out")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", "name another file with --out")
+        create = "" if path.parent.is_dir() else f"create the folder {path.parent}, or "
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", f"{create}name another file with --out"
+        )
     try:
         yield
     finally:

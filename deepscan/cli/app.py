@@ -112,6 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _report(*describe_usage_error(error, _usage_hint(given)), ExitCode.USAGE)
     except Unread:
         code = ExitCode.UNREAD
+    except SystemExit as error:
+        # typer ends with 1 when the reader of a help text or a list has gone.
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        code = ExitCode.UNREAD
     except (Exception, KeyboardInterrupt, Interrupted, Terminated) as error:
         if DEBUG in options:
             traceback.print_exc()
@@ -169,6 +174,13 @@ def _report(message: str, hint: str, code: ExitCode) -> ExitCode:
 
 
 def _usage_hint(given: Sequence[str]) -> str:
-    command = next((argument for argument in given if not argument.startswith("-")), "")
+    words = [argument for argument in given if not argument.startswith("-")]
     known = {models.info.name, *(name for commands in COMMANDS.values() for name in commands)}
-    return f"run: deepscan {f'{command} ' if command in known else ''}--help"
+    command = words[:1] if words and words[0] in known else []
+    if (
+        command == [models.info.name]
+        and words[1:2]
+        and words[1] in {each.name for each in models.registered_commands}
+    ):
+        command.append(words[1])
+    return f"run: {' '.join(['deepscan', *command])} --help"

@@ -41,6 +41,8 @@ class ScanOutput:
             raise UsageError("--resume, --retry and --overwrite need --out FILE", "name the run's file")
         if self.out is None:
             return
+        if not self.out.suffix:
+            raise UsageError(f"--out {self.out} must end in .jsonl or .csv", "name a file, not a folder")
         WRITERS.get(self.out.suffix.removeprefix("."))
         if self.retry and not self.resume:
             raise UsageError("--retry needs --resume", "add --resume to scan those videos again")

@@ -19,6 +19,11 @@ def in_bash(rest, frames=2):
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
 
 
+def test_a_help_text_without_a_reader_ends_with_141():
+    command = f"{sys.executable} -m deepscan scan --help | true; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", command], timeout=60, check=False).returncode == 141
+
+
 def test_version_is_printed():
     ran = deepscan("--version")
     assert (ran.code, ran.out.strip()) == (0, f"deepscan {package.__version__}")
