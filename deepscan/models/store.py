@@ -155,6 +155,8 @@ def remove_model(name: str, store: Path, *, forget: bool = False) -> Path:
     folder = store / name
     exists = folder.is_dir() and _NAME.fullmatch(name) is not None
     if not exists and not (forget and name in recorded):
+        if is_embedded(embedded_folder() / name):
+            raise UsageError(f"model {name!r} is built in and cannot be deleted", "remove an installed model")
         installed = [model.name for model in list_models(store) if model.state == "installed"]
         raise UsageError(f"no model {name!r} is installed in {store}", choice_hint(name, installed))
     if exists:
