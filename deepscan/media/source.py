@@ -27,7 +27,10 @@ class SourceFile:
         self._path = path
         try:
             # Never open a pipe or a device: opening alone can block or have side effects.
-            _require_regular(os.stat(path).st_mode)
+            mode = os.stat(path).st_mode
+            if stat.S_ISDIR(mode) and not os.access(path, os.R_OK | os.X_OK):
+                raise MediaError("error", "no permission to read the folder")
+            _require_regular(mode)
             self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise _unreadable(error) from None

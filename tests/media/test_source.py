@@ -71,6 +71,8 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     # Not with chmod: root, who often runs tests in containers, may read everything.
     monkeypatch.setattr(os, "open", deny)
     assert refusal(path) == "no permission to read it"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert refusal(tmp_path) == "no permission to read the folder"
 
 
 def test_digest_and_head(tmp_path):
