@@ -60,7 +60,8 @@ class ScanOptions:
     def __post_init__(self) -> None:
         # Messages name a parameter as the Python API does, which suits the option of the same name too.
         for name in ("frames", "min_frames", "timeout", "max_megapixels"):
-            if getattr(self, name) <= 0:
+            # Not `<= 0`, which is false for NaN.
+            if not getattr(self, name) > 0:
                 raise UsageError(
                     f"{name} must be above 0, not {getattr(self, name)}",
                     "leave it out for its default",
