@@ -17,7 +17,7 @@ def report(
     records: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE.jsonl", help="Records written by scan --out. FILE.run.json must be next to it."
+            metavar="FILE.jsonl", help="Records written by scan --out. FILE.run.json should be next to it."
         ),
     ],
     videos: Annotated[

@@ -37,7 +37,7 @@ HELD_OUT = "second half of the validation groups, which chose neither epoch nor 
 NOT_FOR = (
     "deciding alone about a person, an account or a piece of evidence: a score is a reason to look closer",
     "showing that a video is authentic: a low score only means that this model found nothing",
-    "uses that the terms of its training data exclude: see `trained`",
+    "uses that the terms of its training data exclude: see `trained` in its card",
     "fully generated pictures and videos, and changes outside the face",
 )
 
