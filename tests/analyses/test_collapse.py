@@ -132,13 +132,13 @@ def test_parallel_probes_equal_sam_on_a_linear_layer(radius):
 
 def test_on_step_is_called_before_every_step_and_at_the_end():
     features, labels = noisy()
-    features = {}
+    by_step = {}
     probes = [LinearProbe(np.arange(40), 0.0, 1)]
     plan = dataclasses.replace(PLAN, steps=3)
-    weights = train_probes(features, labels, probes, plan, features.setdefault)
-    assert list(features) == [0, 1, 2, 3]
-    assert not torch.equal(features[0], features[1])
-    assert torch.equal(features[3], weights)
+    weights = train_probes(features, labels, probes, plan, by_step.setdefault)
+    assert list(by_step) == [0, 1, 2, 3]
+    assert not torch.equal(by_step[0], by_step[1])
+    assert torch.equal(by_step[3], weights)
 
 
 def test_batches_contain_every_sample_once_per_epoch():
