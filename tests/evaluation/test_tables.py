@@ -139,7 +139,7 @@ def test_a_deviating_mean_is_shown_as_printed_with_a_note():
 
 
 def test_lost_numbers_are_described():
-    assert "Not here: every number" in render_text(render(paper_table("dfd-hr-designs")), 80)
+    assert "Not available: every number" in render_text(render(paper_table("dfd-hr-designs")), 80)
 
 
 def test_the_index_lists_every_table_with_its_source():
