@@ -52,4 +52,4 @@ def make_analysis(name: str, options: Sequence[str]) -> "Analysis":
     try:
         return kind(**settings)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"invalid options of analysis {name}: {error}", "correct the options")
+        raise UsageError(f"analysis {name}: {error}", f"its options are: {', '.join(known)}")

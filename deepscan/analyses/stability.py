@@ -64,7 +64,8 @@ class StabilityAnalysis(Analysis):
     def __post_init__(self) -> None:
         if self.metric not in get_args(Select):
             raise UsageError(
-                f"metric must be one of {', '.join(get_args(Select))}, not {self.metric!r}", "correct metric"
+                f"metric must be one of {', '.join(get_args(Select))}, not {self.metric!r}",
+                f"for example: metric={get_args(Select)[0]}",
             )
 
     def run(self, subject: Subject) -> Findings:

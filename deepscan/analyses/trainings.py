@@ -133,9 +133,7 @@ def read_trainings(folders: Sequence[Path], fallback: Path | None = None) -> lis
     if not folders and fallback is not None and (fallback / "run" / LOG).is_file():
         folders = [fallback]
     if not folders:
-        raise MissingError(
-            "there are no trainings to analyse", "give the folders of trainings: --run MODEL/run --run ..."
-        )
+        raise MissingError("no trainings are named", "add --run MODEL/run, once for each training")
     runs = [read_training(folder) for folder in folders]
     folders_of_runs = [run.folder.resolve() for run in runs]
     for run, folder in zip(runs, folders_of_runs, strict=True):

@@ -207,7 +207,7 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> LabelledPicture:
     path, line = folder / row["file"], f"{folder / INDEX}, line {number}"
     if row["label"] not in LABEL_OF or row["split"] not in TRAINING_SPLITS:
         raise UsageError(
-            f"{line}: label {row['label']!r}, split {row['split']!r}",
+            f"{line}: invalid label {row['label']!r} or split {row['split']!r}",
             f"labels are {' and '.join(LABEL_OF)}; splits are {' and '.join(TRAINING_SPLITS)}",
         )
     if not path.is_file():
@@ -220,7 +220,7 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> LabelledPicture:
     face_px = row.get("source_face_px") or "0"
     if not face_px.isdecimal():
         raise UsageError(
-            f"{line}: source_face_px {face_px!r}", "give a whole number of pixels, or leave it empty"
+            f"{line}: source_face_px must be a whole number of pixels, not {face_px!r}", "or leave it empty"
         )
     return LabelledPicture(
         path,

@@ -231,7 +231,7 @@ class Classifier(DetectionMethod[Out]):
         if not 0 <= self.label_smoothing <= 1:
             raise UsageError(
                 f"label_smoothing must be in [0, 1], not {self.label_smoothing}",
-                "correct loss.label_smoothing",
+                "set for example: loss.label_smoothing=0.1",
             )
 
     def loss(self, output: Out, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -204,7 +204,7 @@ class DfdHr(DetectionMethod[DfdHrOutput]):
         if self.soft_rank_tau <= 0:
             raise UsageError(
                 f"soft_rank_tau, a temperature, must be above 0, not {self.soft_rank_tau}",
-                "correct loss.soft_rank_tau",
+                "set for example: loss.soft_rank_tau=0.1",
             )
 
     def loss(self, output: DfdHrOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -116,7 +116,7 @@ class GenD(Classifier[GenDOutput]):
         if min(self.lambda_uniformity, self.lambda_alignment) < 0:
             raise UsageError(
                 "lambda_uniformity and lambda_alignment must be at least 0",
-                "correct loss.lambda_uniformity, loss.lambda_alignment",
+                "set for example: loss.lambda_uniformity=0.5 loss.lambda_alignment=0.1",
             )
 
     def loss(self, output: GenDOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

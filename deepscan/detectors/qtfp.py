@@ -191,12 +191,12 @@ class Qtfp(Classifier[QtfpOutput]):
             if getattr(self, name) not in get_args(allowed):
                 raise UsageError(
                     f"{name} must be one of {', '.join(get_args(allowed))}, not {getattr(self, name)!r}",
-                    f"correct loss.{name}",
+                    f"set for example: loss.{name}={get_args(allowed)[0]}",
                 )
         if self.tau <= 0 or self.tau_w <= 0:
             raise UsageError(
                 f"tau and tau_w must be above 0, not {self.tau} and {self.tau_w}",
-                "correct loss.tau, loss.tau_w",
+                "set for example: loss.tau=0.1 loss.tau_w=0.1",
             )
         if self.max_anchor_tokens is not None and self.max_anchor_tokens < 1:
             raise UsageError(

@@ -80,6 +80,6 @@ class CompiledEngine(TorchEngine):
         if resolve("auto") != DEVICE:
             raise MissingError(
                 "the engine needs a GPU, and the CUDA driver shows none",
-                "not needed: the torch engine runs the same networks",
+                "use --engine torch, which runs the same models",
             )
         return {**super().describe(), "mode": MODE, "dynamic": "batch"}

@@ -145,7 +145,7 @@ class TensorrtEngine:
         difference = float(np.abs(self.run(inputs)["probability"] - expected).max())
         if not difference <= TOLERANCES[self.precision]:
             raise ContractError(
-                f"model {model!r} has other scores in TensorRT: they differ by {difference:.2e} in "
+                f"model {model!r} has different scores in TensorRT: they differ by {difference:.2e} in "
                 f"{self.precision}, at most {TOLERANCES[self.precision]:g} is allowed",
                 "use --precision fp32, or --engine onnx",
             )
@@ -195,7 +195,9 @@ def is_checked(folder: Path, identity: Identity) -> bool:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ContractError(f"{folder / IDENTITY_FILE} cannot be read: {error!r}", hint)
     if built != identity:
-        raise ContractError(f"the TensorRT engine in {folder} was built from something else: {built}", hint)
+        raise ContractError(
+            f"the TensorRT engine in {folder} was built for another model or version: {built}", hint
+        )
     if files != _engines(folder):
         raise ContractError(f"the TensorRT engine in {folder} is not the one that was checked", hint)
     return True

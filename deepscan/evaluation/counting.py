@@ -115,7 +115,7 @@ def videos_of(frames: Scores, rule: VideoKey) -> Scores:
         if len(folders) < parts:
             raise UsageError(
                 f"the path {frames.folder.names[code]!r} has too few folders for --video-key {rule}",
-                "use --video-key full",
+                "use --counting corrected" + (", or --video-key parent" if parts == 2 else ""),
             )
         of_folder[code] = videos.setdefault(tuple(folders[-parts:]), len(videos))
     of_frame = of_folder[frames.folder.codes]

@@ -53,7 +53,7 @@ class FrameJournal(AppendFile):
     def __init__(self, path: Path, *, resume: bool = False) -> None:
         self.done: set[FaceVideoKey] = set()
         if not resume and path.exists():
-            raise UsageError(f"{path} already exists", "continue it with --resume, or choose another folder")
+            raise UsageError(f"{path} already exists", "choose another folder")
         end = 0
         try:
             if path.exists():
@@ -156,7 +156,10 @@ def _complete_videos(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
         if header != _HEADER:
             if _HEADER.startswith(header):
                 return
-            raise ContractError(f"{path} is not a journal of this version", "choose another folder")
+            raise ContractError(
+                f"{path} is not a journal of this version",
+                "choose another folder with --out, or add --overwrite",
+            )
         offset = len(header)
 
         def complete() -> Iterator[str]:
@@ -179,8 +182,8 @@ def _complete_videos(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
                 valid = False
             if not valid:
                 raise ContractError(
-                    f"{path}, line {number}, does not continue the lines above it",
-                    "the file was modified: restore it, or start over in another folder",
+                    f"{path}, line {number}, was modified",
+                    "restore the file, or start over with --overwrite or in another folder",
                 )
             remaining -= 1
             if not remaining:

@@ -303,4 +303,4 @@ def _count(number: int) -> str:
 
 def _require_items(items: Sequence[Any]) -> None:
     if not items:
-        raise UsageError("there is nothing to draw", "measure at least one set first")
+        raise UsageError("no results to plot", "evaluate at least one test set")

@@ -84,7 +84,7 @@ class DecordDecoder:
             FrameError: This frame cannot be decoded.
         """
         if not 0 <= index < self._count:
-            raise FrameError(f"there is no frame {index}")
+            raise FrameError(f"frame {index} does not exist")
         try:
             image: Image = self._reader[index].asnumpy()
         except StopIteration:

@@ -60,7 +60,7 @@ class PillowDecoder:
             FrameError: This frame cannot be decoded.
         """
         if not 0 <= index < self._probe.count:
-            raise FrameError(f"there is no frame {index}")
+            raise FrameError(f"frame {index} does not exist")
         try:
             self._image.seek(index)
             self._image.load()

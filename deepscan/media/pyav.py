@@ -88,7 +88,7 @@ class PyavDecoder:
         from deepscan.media.container import raise_if_out_of_resources
 
         if not 0 <= index < self._probe.count:
-            raise FrameError(f"there is no frame {index}")
+            raise FrameError(f"frame {index} does not exist")
         try:
             found, before = self._find(index)
             # A frame that turns out to be interlaced needs its neighbours, too.

@@ -187,7 +187,7 @@ class DecodeSession:
             kind = DECODERS.get(name)
             if kind.automatic and installed(kind) and kind.unfit(found) is None:
                 return name
-        raise MediaError("decode_error", "no decoder can handle it")
+        raise MediaError("decode_error", "no decoder can read this file")
 
     def _request_slots(self, info: MediaInfo, frames: int) -> None:
         self._send("need", bytes=info.width * info.height * 3, frames=frames)

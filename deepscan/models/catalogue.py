@@ -156,9 +156,7 @@ def check_refused(model: PublishedModel | None) -> None:
         ContractError: It is not; the message says why.
     """
     if model and model.refused:
-        raise ContractError(
-            f"{model.name} is not supported: {model.refused}", "deepscan models lists other models"
-        )
+        raise ContractError(f"{model.name} is not supported: {model.refused}", "run: deepscan models list")
 
 
 def _parse(name: str, entry: Mapping[str, Any]) -> PublishedModel:

@@ -55,7 +55,7 @@ def pull_model(
     on_progress(model.terms_line)
     if not accepted:
         raise UsageError(
-            f"the terms of {name} are not accepted",
+            f"the license of {name} is not accepted",
             f"read {model.source.publisher}, then add --accept-license",
         )
     require(NEEDED, "torch", "installing a published model")

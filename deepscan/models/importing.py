@@ -282,7 +282,7 @@ def _write(card: ModelCard, crop: CropRecipe, weights: Weights, left: list[str],
     score = float(predict(load_network(card), golden_crops(crop.input_side), inputs).mean())
     if not 0 <= score <= 1:
         raise ContractError(
-            f"{origin} give no valid score: {score}",
+            f"{origin} gives an invalid score: {score}",
             "download it again: some of its numbers are NaN or infinite",
         )
     write_card(replace(card, golden=Golden(round(score, 6), TOLERANCE)))
@@ -303,7 +303,7 @@ def _folder(store: Path, name: str) -> Iterator[Path]:
         temporary.rename(store / name)
     except OSError as error:
         raise DeepscanError(
-            f"{store} cannot be written to: {error.strerror}", "free disk space, or check its permissions"
+            f"cannot write to folder {store}: {error.strerror}", "free disk space or check its permissions"
         )
     finally:
         with suppress(OSError):

@@ -55,7 +55,8 @@ def find_model(model: str) -> Path:
         raise MissingError(f"the default model {model!r} is missing", reinstall_hint())
     if model in catalogue():
         raise MissingError(
-            f"model {model!r} is not installed", f"deepscan models info {model} says how to get it"
+            f"model {model!r} is not installed",
+            f"run: deepscan models info {model} (shows how to install it)",
         )
     close = difflib.get_close_matches(model, [*named, *catalogue()], n=1)
     hint = (

@@ -58,7 +58,7 @@ class Listed:
         if self.card is None:
             raise MissingError(
                 f"model {self.name!r} is not installed",
-                f"deepscan models info {self.name} says how to get it",
+                f"run: deepscan models info {self.name} (shows how to install it)",
             )
         self.card.verify()
         return len(self.card.files)
@@ -137,7 +137,9 @@ def check_free(name: str, store: Path) -> None:
     if is_embedded(embedded_folder() / name):
         raise UsageError(f"{name!r} is the name of an embedded model", "choose another name")
     if (store / name).exists():
-        raise UsageError(f"{name} is already installed", f"remove it first: deepscan models remove {name}")
+        raise UsageError(
+            f"{name} is already installed", f"to replace it, first run: deepscan models remove {name}"
+        )
 
 
 def remove_model(name: str, store: Path, *, forget: bool = False) -> Path:
@@ -158,7 +160,7 @@ def remove_model(name: str, store: Path, *, forget: bool = False) -> Path:
         if is_embedded(embedded_folder() / name):
             raise UsageError(f"model {name!r} is built in and cannot be deleted", "remove an installed model")
         installed = [model.name for model in list_models(store) if model.state == "installed"]
-        raise UsageError(f"no model {name!r} is installed in {store}", choice_hint(name, installed))
+        raise UsageError(f"model {name!r} is not installed in {store}", choice_hint(name, installed))
     if exists:
         shutil.rmtree(folder)
     if forget and name in recorded:

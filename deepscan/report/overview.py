@@ -107,7 +107,7 @@ def read_overview(records: Path, standing: Standing, on_progress: OnPageProgress
             if record["run"] != first["run"]:
                 raise ContractError(
                     f"{records} has records of two runs, {first['run']} and {record['run']}",
-                    "make a page of each run",
+                    "make one page for each run",
                 )
             summary = summarise_record(record)
             doubts = standing.doubts(record)
@@ -138,8 +138,9 @@ def understood(records: Path, record: Mapping[str, Any]) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ContractError(
-            f"{records}: the record of {record['path']} was not written by this version: {error!r}",
-            "scan with this version",
+            f"{records}: the record of {record['path']} was not written by this version of deepscan: "
+            f"{error!r}",
+            "scan again with this version",
         )
 
 

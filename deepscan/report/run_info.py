@@ -103,13 +103,14 @@ def read_run_info(records: Path, first: Mapping[str, Any] | None, count: int) ->
     try:
         if first is not None and first["run"] != run["id"]:
             raise ContractError(
-                f"{path} describes another run than that of the records",
-                "put the records and the file of one run next to each other",
+                f"{path} belongs to another run than the records",
+                "put the records next to the run file of the same run",
             )
         return _described(run, ran, count)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ContractError(
-            f"{path} does not describe a run as this version does: {error!r}", "scan with this version"
+            f"{path} was not written by this version of deepscan: {error!r}",
+            "scan again with this version",
         )
 
 

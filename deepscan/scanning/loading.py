@@ -116,7 +116,7 @@ def load_scorers(options: ScanOptions) -> tuple[Scorer, ...]:
         card = load_card(model)
         if card.name in named:
             raise UsageError(
-                f"two models are called {card.name!r}: {named[card.name].folder} and {card.folder}",
+                f"two models have the name {card.name!r}: {named[card.name].folder} and {card.folder}",
                 "name each model once, and give a copy another name in its card.yaml",
             )
         named[card.name] = card

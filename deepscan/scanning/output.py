@@ -38,7 +38,7 @@ class ScanOutput:
         if self.out is not None and not self.out.parent.is_dir():
             refuse_address(str(self.out), "cannot be written")
         if self.out is None and (self.resume or self.overwrite or self.retry):
-            raise UsageError("--resume, --retry and --overwrite need --out FILE", "name the run's file")
+            raise UsageError("--resume, --retry and --overwrite need --out FILE", "add --out FILE.jsonl")
         if self.out is None:
             return
         if not self.out.suffix:

@@ -118,7 +118,7 @@ def run_scan(
     listener = listener or ScanListener()
     if options.evidence and output.out is None:
         raise UsageError(
-            "--evidence needs --out FILE", "name the run's file: the pictures are stored next to it"
+            "--evidence needs --out FILE", "add --out FILE.jsonl: pictures are stored next to it"
         )
     written = {os.fsencode(path) for path in output.files}
     if overlap := [path for path in paths if os.path.realpath(path) in written]:
@@ -198,7 +198,8 @@ def _resumed(
     recorded = list(entries(output.journal))
     if other_runs := {entry.run for entry in recorded} - {run["id"]}:
         raise ContractError(
-            f"{output.journal} has records of another run, {other_runs.pop()}, than {output.run.name}",
+            f"{output.journal} has records of run {other_runs.pop()}, which is not the run of "
+            f"{output.run.name}",
             "start a new run with another --out or with --overwrite",
         )
     runfile.require_unchanged(run, output.journal)

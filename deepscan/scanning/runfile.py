@@ -216,7 +216,7 @@ def read(path: Path) -> dict[str, Any]:
         )
     if not isinstance(run, dict) or not _is_run(run):
         raise ContractError(
-            f"{path} does not describe a run as this version does", "restore it, or scan again"
+            f"{path} was not written by this version of deepscan", "restore it, or scan again"
         )
     return run
 

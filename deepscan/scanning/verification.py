@@ -132,7 +132,9 @@ def verify_run(
         for name, model in run_models(result.run).items():
             result.count("models", list(check_model(name, model, result.run, models)))
     except _MALFORMED as error:
-        raise ContractError(f"{file} does not describe a run of deepscan: {error!r}", "restore it")
+        raise ContractError(
+            f"{file} was not written by this version of deepscan: {error!r}", "restore it, or scan again"
+        )
     _check_inputs(result, inputs, root, on_progress)
     return result
 

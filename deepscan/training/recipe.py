@@ -132,16 +132,18 @@ class Recipe:
             if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
                 raise UsageError(
                     f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}",
-                    f"correct {name} in the recipe",
+                    f"set for example: {name}={get_args(kind)[0]}",
                 )
         for name, minimum in _MINIMUM.items():
             if not minimum <= getattr(self, name) < _LIMIT:
                 raise UsageError(
                     f"{name} must be at least {minimum}, not {getattr(self, name)}",
-                    f"correct {name} in the recipe",
+                    f"set {name}={minimum} or more",
                 )
         if not 0 <= self.blend <= 1:
-            raise UsageError(f"blend must be in [0, 1], not {self.blend}", "blend is a share of the fakes")
+            raise UsageError(
+                f"blend must be in [0, 1], not {self.blend}", "set for example: blend=0.5, half of the fakes"
+            )
         self._check_forgeries()
         rates = (self.lr, self.lr if self.backbone_lr is None else self.backbone_lr)
         if not all(0 < rate < math.inf for rate in rates) or not 0 <= self.ema < 1:
@@ -157,7 +159,7 @@ class Recipe:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise UsageError(
                 f"mean and std need three values each, std above 0, not {self.mean} and {self.std}",
-                "correct mean or std in the recipe",
+                "set for example: mean=[0.485,0.456,0.406] std=[0.229,0.224,0.225]",
             )
         steps_of(self.augment)
         self._check_pairs()
@@ -180,7 +182,7 @@ class Recipe:
         if not self.forgeries or set(self.forgeries) - set(FORGERIES):
             raise UsageError(
                 f"forgeries must be one or more of {', '.join(FORGERIES)}, not {list(self.forgeries)}",
-                "correct forgeries in the recipe",
+                f"set for example: forgeries=[{next(iter(FORGERIES))}]",
             )
         if self.redraws and self.crop.input_side % REDRAW_STRIDE:
             raise UsageError(
@@ -262,7 +264,7 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError):
         raise UsageError(
             f"mean and std must be three numbers each, not {values['mean']} and {values['std']}",
-            "correct mean or std in the recipe",
+            "set for example: mean=[0.485,0.456,0.406] std=[0.229,0.224,0.225]",
         )
     return {
         "crop": crop,

@@ -105,7 +105,7 @@ def test_a_run_without_a_recipe_is_its_own_group(tmp_path):
 
 
 def test_folders_without_a_training_are_rejected(tmp_path):
-    with pytest.raises(MissingError, match="no trainings to analyse") as caught:
+    with pytest.raises(MissingError, match="no trainings are named") as caught:
         StabilityAnalysis().run(inputs())
     assert "--run" in caught.value.hint
     with pytest.raises(MissingError, match=r"no log\.csv"):

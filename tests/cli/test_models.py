@@ -83,5 +83,5 @@ def test_scan_never_downloads_a_known_model(tmp_path):
     assert done.code == 5
     assert done.error_lines == [
         "error: model 'gend' is not installed",
-        "hint: deepscan models info gend says how to get it",
+        "hint: run: deepscan models info gend (shows how to install it)",
     ]

@@ -103,7 +103,7 @@ def test_a_run_is_not_resumed_with_a_changed_model(models, tmp_path):
 def test_two_models_with_the_same_name_are_refused(models, tmp_path):
     other = toy.model(tmp_path / "fake", 1.0)
     for second in (other, models["fake"]):
-        assert "two models are called 'fake'" in scan(HOPPER, models["fake"], second).refused(2)[0]
+        assert "two models have the name 'fake'" in scan(HOPPER, models["fake"], second).refused(2)[0]
 
 
 def test_model_none_cannot_be_combined(models):

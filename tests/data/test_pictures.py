@@ -70,7 +70,7 @@ def test_a_missing_index_has_a_hint_with_its_columns(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
-        ("a.jpg,genuine,g,train,s,\n", HEADER, "line 2: label 'genuine'"),
+        ("a.jpg,genuine,g,train,s,\n", HEADER, "line 2: invalid label 'genuine'"),
         ("a.jpg,real,g,train,s,\nb.jpg,real,g,test,s,\n", HEADER, "line 3: .*split 'test'"),
         ("a.jpg,real,g,train,s,\nb.jpg,fake,g,val,s,\n", HEADER, "group 'g' is in both"),
         ("", HEADER, "no pictures"),
@@ -78,7 +78,7 @@ def test_a_missing_index_has_a_hint_with_its_columns(tmp_path):
         (
             "a.jpg,fake,g1,train,12.5\n",
             "file,label,group,split,source_face_px\n",
-            r"line 2: source_face_px '12\.5'",
+            r"line 2: source_face_px must be .*, not '12\.5'",
         ),
     ],
 )

@@ -123,10 +123,10 @@ def test_names_that_are_not_utf8_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: [lines[0], *lines[2:]], "line 4, does not continue"),
-        (lambda lines: [*lines, lines[1]], "line 9, does not continue"),
-        (lambda lines: [*lines[:4], *lines[1:4], *lines[4:]], "line 5, does not continue"),
-        (lambda lines: [*lines[:3], b"noise\n", *lines[3:]], "line 4, does not continue"),
+        (lambda lines: [lines[0], *lines[2:]], "line 4, was modified"),
+        (lambda lines: [*lines, lines[1]], "line 9, was modified"),
+        (lambda lines: [*lines[:4], *lines[1:4], *lines[4:]], "line 5, was modified"),
+        (lambda lines: [*lines[:3], b"noise\n", *lines[3:]], "line 4, was modified"),
         (lambda lines: [b"video,label,score\n", *lines[1:]], "not a journal of this version"),
     ],
     ids=["line lost", "line again", "video again", "noise", "another header"],

@@ -239,7 +239,7 @@ def test_nan_scores_are_rejected_with_the_name_of_the_set():
     "draw", [roc_figure, robustness_figure, distributions_figure, partial(bars_figure, figure="Video AUC")]
 )
 def test_empty_input_is_rejected(draw):
-    with pytest.raises(UsageError, match="nothing to draw"):
+    with pytest.raises(UsageError, match="no results to plot"):
         draw([])
 
 

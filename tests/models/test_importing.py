@@ -222,7 +222,7 @@ def test_a_file_without_named_tensors_is_refused(content, tmp_path, store):
 def test_nan_weights_are_refused(tmp_path, store):
     weights = replicas.gend()
     weights["model.linear.bias"][0] = float("nan")
-    assert "give no valid score" in refusal(saved(weights, tmp_path), store).message
+    assert "gives an invalid score" in refusal(saved(weights, tmp_path), store).message
 
 
 def test_unknown_weight_names_are_listed(tmp_path, store):

@@ -97,7 +97,7 @@ def test_a_folder_without_a_card_can_be_removed(store):
     (store / "mine").mkdir(parents=True)
     with pytest.raises(UsageError) as raised:
         check_free("mine", store)
-    assert raised.value.hint == "remove it first: deepscan models remove mine"
+    assert raised.value.hint == "to replace it, first run: deepscan models remove mine"
     remove_model("mine", store)
     check_free("mine", store)
 

@@ -307,7 +307,7 @@ def test_an_interrupted_run_is_not_finished(out):
 )
 def test_a_file_that_does_not_describe_a_run_is_refused(out, text):
     out.with_suffix(".run.json").write_text(text)
-    with pytest.raises(ContractError, match=r"out.run.json does not describe a run"):
+    with pytest.raises(ContractError, match=r"out.run.json was not written by this version"):
         verify_run(out)
 
 
@@ -316,7 +316,7 @@ def test_a_runs_file_that_was_changed_too_much_is_refused(out):
     run = runfile.read(file)
     del run["model"]["files"], run["parameters"]["quality"]
     runfile.write(run, file)
-    with pytest.raises(ContractError, match=r"out.run.json does not describe a run"):
+    with pytest.raises(ContractError, match=r"out.run.json was not written by this version"):
         verify_run(out)
 
 

@@ -85,7 +85,9 @@ class CollapseAnalysis(Analysis):
     def __post_init__(self) -> None:
         for name, radii, least in (("radii", self.radii, 0.0), ("scan", self.scan, 1e-9)):
             if not radii or min(radii) < least or sorted(set(radii)) != list(radii):
-                raise UsageError(f"{name} must be ascending, not {list(radii)}", f"correct {name}")
+                raise UsageError(
+                    f"{name} must be increasing radii, not {list(radii)}", f"for example: {name}=[0.1,0.2]"
+                )
         if min(self.repeats, self.steps, self.batch) < 1 or self.lr <= 0 or not 0 <= self.momentum < 1:
             raise UsageError(
                 "repeats, steps, batch, lr or momentum is out of range",

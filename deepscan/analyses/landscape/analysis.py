@@ -71,12 +71,14 @@ class LandscapeAnalysis(Analysis):
     def __post_init__(self) -> None:
         if self.points < 3 or not self.points % 2 or self.reach <= 0:
             raise UsageError(
-                f"points {self.points} or reach {self.reach} is out of range",
-                "required: points odd and >= 3, reach > 0",
+                "points must be odd and at least 3, and reach above 0, "
+                f"not points={self.points} and reach={self.reach}",
+                "for example: points=21 reach=1",
             )
         if self.norm not in get_args(DirectionNorm):
             raise UsageError(
-                f"norm must be one of {', '.join(get_args(DirectionNorm))}, not {self.norm!r}", "correct norm"
+                f"norm must be one of {', '.join(get_args(DirectionNorm))}, not {self.norm!r}",
+                f"for example: norm={get_args(DirectionNorm)[0]}",
             )
         if not self.radii or min(self.radii) <= 0 or min(self.ascents, self.steps, self.crops) < 1:
             raise UsageError(

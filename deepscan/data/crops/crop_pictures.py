@@ -110,7 +110,7 @@ def _layer(path: Path, size: tuple[int, int]) -> Image:
     if layer.shape != size:
         raise UsageError(
             f"{path} is {layer.shape[1]} x {layer.shape[0]} pixels, but its picture {size[1]} x {size[0]}",
-            "give the mask the size of its picture",
+            "make the mask as large as its picture",
         )
     return layer
 

@@ -140,7 +140,8 @@ def _folder(video: SourceVideo, path: bytes, taken: dict[CropsKey, bytes], datas
         name = os.fsencode(name)[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
     if name in ("", ".", "..") or "\0" in name:
         raise ContractError(
-            f"{dataset} has a video named {video.name!r}", "correct its lists, or rename the video"
+            f"{dataset} has a video named {video.name!r}, which cannot be a file name",
+            "rename the video, or correct the lists of the data set",
         )
     alternatives = (f"{name}~{video.split}{number or ''}" for number in count())
     return next(
