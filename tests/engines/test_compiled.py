@@ -84,7 +84,7 @@ def test_it_needs_a_gpu(card, monkeypatch):
         engine(card, NAME)
     monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     for device in ("auto", "cuda"):
-        with pytest.raises(MissingError, match="shows no"):
+        with pytest.raises(MissingError, match="reports no GPU"):
             engine(card, NAME, device=device)
     with pytest.raises(MissingError, match="shows none"):
         ENGINES.get(NAME).describe()
