@@ -34,7 +34,7 @@ class CompiledEngine(TorchEngine):
         super().__init__(card, device=device, precision=precision, threads=threads)
         if self.device != DEVICE:
             raise MissingError(
-                f"the {self.name} engine needs a GPU: {self.note or 'the CUDA driver shows none'}",
+                f"the {self.name} engine needs a GPU: {self.note or 'the CUDA driver reports no GPU'}",
                 "install the GPU's driver and a build of torch for it, or use --engine torch",
             )
         if self._network.exportable() is not self._network:
@@ -79,7 +79,7 @@ class CompiledEngine(TorchEngine):
         """
         if resolve("auto") != DEVICE:
             raise MissingError(
-                "the engine needs a GPU, and the CUDA driver shows none",
+                "the engine needs a GPU, and the CUDA driver reports no GPU",
                 "use --engine torch, which runs the same models",
             )
         return {**super().describe(), "mode": MODE, "dynamic": "batch"}
