@@ -76,7 +76,7 @@ class TensorrtEngine:
         self.device = resolve(device)
         if self.device != "cuda":
             raise MissingError(
-                "TensorRT needs a GPU, and the CUDA driver shows none",
+                "TensorRT needs a GPU, and the CUDA driver reports no GPU",
                 "install the driver, or use --engine onnx",
             )
         path, versions = card.path(self.file), self.describe()
