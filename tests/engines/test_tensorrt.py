@@ -41,7 +41,7 @@ def test_a_checked_engine_is_used_again(built):
 def test_any_other_field_gives_another_folder_and_is_refused_in_this_one(built, field):
     other = dataclasses.replace(BUILT, **{field: "another"})
     assert other.key != BUILT.key
-    with pytest.raises(ContractError, match="something else"):
+    with pytest.raises(ContractError, match="another model or version"):
         is_checked(built, other)
 
 
