@@ -45,7 +45,7 @@ class ErrorRates:
         return (
             f"{self.reals_called_fake} of {self.reals} real {what}s and {self.fakes_called_fake} of "
             f"{self.fakes} fake ones were called fake, and no evidence was found in "
-            f"{self.fakes_no_evidence} of the fake ones"
+            f"{self.fakes_no_evidence or 'none'} of the fake ones"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def test_verdicts_are_counted_as_in_a_scan():
         "1 of 3 real faces and 1 of 4 fake ones were called fake, "
         "and no evidence was found in 1 of the fake ones"
     )
+    assert replace(found, fakes_no_evidence=0).summary.endswith("found in none of the fake ones")
 
 
 def test_a_card_stores_them(tmp_path):
