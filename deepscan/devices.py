@@ -1,13 +1,113 @@
-"""The devices of this machine, found without loading a framework."""
+"""The devices of this machine and this process's share of them, found without loading a framework."""
 
 import ctypes
+import math
+import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Self
 
 from deepscan.errors import MissingError, UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
 #: Devices for finding faces. `auto` is missing until a measurement shows whether a GPU is faster.
 FACE_DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The share of a machine that a scan may use.
+
+    Attributes:
+        cpus: Number of CPUs, at least 1.
+        gpus: Number of GPUs, 0 or more.
+    """
+
+    cpus: int
+    gpus: int = 0
+
+    def __post_init__(self) -> None:
+        if self.cpus < 1:
+            raise ValueError(f"cpus must be at least 1, not {self.cpus}")
+        if self.gpus < 0:
+            raise ValueError(f"gpus must not be negative, not {self.gpus}")
+
+    @classmethod
+    def here(cls, device: str = "auto") -> Self:
+        """Return the budget of this process.
+
+        Args:
+            device: One of `DEVICES`; with `cpu`, the driver is not loaded and no GPU is counted.
+        """
+        return cls(usable_cpus(), 0 if device == "cpu" else cuda_devices())
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of a session: None with all CPUs of the machine, so that the library decides.
+
+        ONNX Runtime then takes one per physical core, and pins them. It knows neither affinity nor quota.
+        """
+        return None if self.cpus >= (os.cpu_count() or 1) else self.cpus
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use, by its affinity and the quotas of its control groups.
+
+    A quota of one and a half CPUs counts as two. `os.cpu_count` would give all CPUs of the host, in a
+    container too.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota()
+    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def cgroup_quota(process: Path = Path("/proc/self")) -> float | None:
+    """Return the CPUs that control groups (version 1 or 2) allow a process, None if they set no limit.
+
+    The limit of a group applies to those below it, so the lowest of all counts.
+
+    Args:
+        process: The process's folder in `/proc`.
+    """
+    return min((quota for folder in _cgroup_folders(process) for quota in _quotas(folder)), default=None)
+
+
+def _cgroup_folders(process: Path) -> Iterator[Path]:
+    """Yield the folders of the control groups that may limit a process's CPU time."""
+    try:
+        groups = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
+        mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
+    except OSError:
+        return
+    for mount in mounts:
+        # Root and mount point are before the dash; type, source and options of the file system after it.
+        dash = mount.index("-")
+        root, point, kind, options = mount[3], mount[4], mount[dash + 1], mount[dash + 3].split(",")
+        for _, controllers, path in groups:
+            first, second = kind == "cgroup" and "cpu" in options, kind == "cgroup2"
+            if not ((first and "cpu" in controllers.split(",")) or (second and not controllers)):
+                continue
+            folder = Path(point)
+            yield folder
+            # In a container the mount may begin at the container's own group, or the path be hidden.
+            group = PurePosixPath(path)
+            for part in group.relative_to(root).parts if group.is_relative_to(root) else ():
+                folder /= part
+                yield folder
+
+
+def _quotas(folder: Path) -> Iterator[float]:
+    """Yield the limit that a control group sets, in CPUs, if it sets one."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((folder / name).read_text() for name in names).split()
+            # Without a limit, version 2 has "max" and version 1 has -1.
+            if quota != "max" and int(quota) > 0:
+                yield int(quota) / int(period)
+        except (OSError, ValueError):
+            continue
 
 
 def cuda_devices() -> int:

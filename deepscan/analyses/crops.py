@@ -1,6 +1,5 @@
 """The crops of an analysis, drawn evenly from videos, and the network to analyse."""
 
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from deepscan.cards import ModelCard
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.detectors import load_network
 from deepscan.detectors.preprocess import Preprocessor, make_preprocessor
+from deepscan.devices import usable_cpus
 from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.scores import LABEL_NAMES
 from deepscan.evaluation.scoring import Reader
@@ -141,7 +141,7 @@ def read_batches(
     read = map_ahead(
         lambda crop: (crop, crop.reader(crop.video, crop.number)),
         crops,
-        workers=max(1, os.cpu_count() or 1),
+        workers=usable_cpus(),
         ahead=AHEAD * size,
         name="read",
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepscan.devices import cuda_devices
+from deepscan.devices import cuda_devices, usable_cpus
 from deepscan.engines import ENGINES
 from deepscan.errors import DeepscanError
 from deepscan.media.decoders import DECODERS, installed
@@ -24,7 +24,7 @@ def describe() -> dict[str, Any]:
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
-        "usable_cores": usable_cores(),
+        "usable_cores": usable_cpus(),
         "memory_gb": memory_gb(),
         "gpus": gpus(),
         "system": platform.platform(),
@@ -49,11 +49,6 @@ def processor() -> str:
             if line.startswith(("model name", "Model")):
                 return " ".join(line.partition(":")[2].split())
     return platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_gb() -> float:

@@ -12,12 +12,12 @@ from deepscan.bench.clips import CLIPS, make_clip
 from deepscan.bench.options import BenchOptions
 from deepscan.bench.timing import Sample, TimedCase, Timing, measure_cases
 from deepscan.detectors.preprocess import make_preprocessor
-from deepscan.devices import cuda_devices
+from deepscan.devices import cuda_devices, usable_cpus
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.finder import open_finder
 from deepscan.models.choice import NO_MODEL
-from deepscan.scanning.loading import load_scorer, suitable_workers
+from deepscan.scanning.loading import load_scorer
 from deepscan.scanning.options import ScanOptions
 
 #: The columns of the table; a row may leave some of them empty.
@@ -74,7 +74,7 @@ class _Run:
 
     def __init__(self, options: BenchOptions, listener: BenchListener) -> None:
         self._options, self._listener = options, listener
-        self._workers = options.workers or suitable_workers()
+        self._workers = options.workers or usable_cpus()
         self._labels: dict[tuple[str, ...], dict[str, Any]] = {}
         self._scorers: dict[tuple[str, ...], Scorer] = {}
 

@@ -1,6 +1,5 @@
 """Scores the videos of a test set; crops are prefetched and batched across videos, with bounded memory."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.data.benchmarks.benchmark import FaceVideo
+from deepscan.devices import usable_cpus
 from deepscan.engines.scorer import Scorer
 from deepscan.media.frames import Image
 
@@ -60,7 +60,7 @@ def score_videos(
         changes: Functions that change each crop; empty to score the original crops. Called from several
             threads.
     """
-    workers = max(1, os.cpu_count() or 1)
+    workers = usable_cpus()
     upcoming = _frames(videos, sample, max(1, len(changes)))
     pending: deque[VideoScores] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:

@@ -1,6 +1,5 @@
 """Take pictures from the videos again, after checking that each is still the file that was scanned."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepscan.crop_recipe import CropRecipe
+from deepscan.devices import usable_cpus
 from deepscan.faces.align import align
 from deepscan.media.frames import DecodeReport, Frame
 from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
@@ -69,7 +69,7 @@ def retake_pictures(
                 continue
             found[number] = VideoPictures(note="No pictures: the video was not found." if lines else "")
 
-    with DecodePool(DecodeOptions(frames=1, max_pixels=_PIXELS), os.cpu_count() or 1) as pool:
+    with DecodePool(DecodeOptions(frames=1, max_pixels=_PIXELS), usable_cpus()) as pool:
         for job, report in _decoded(pool, jobs(), videos, recipes):
             found[job.id] = _concluded(videos.pop(job.id), report, run, recipes)
             if on_progress is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deepscan.cards import ModelCard
+from deepscan.devices import Budget, usable_cpus
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import UsageError
 from deepscan.faces.face_filter import FaceFilter
@@ -58,20 +59,23 @@ def with_model(
     return replace(options, model=choice.model), choice
 
 
-def load_models(options: ScanOptions, earlier: Mapping[str, Any] | None = None) -> LoadedModels:
+def load_models(
+    options: ScanOptions, earlier: Mapping[str, Any] | None = None, *, threads: int | None = None
+) -> LoadedModels:
     """Load what a scan needs.
 
     Args:
         options: The scan's parameters.
         earlier: The record of the run to resume, None for a new one.
+        threads: Threads of each session on a CPU, None for one per core.
 
     Raises:
         DeepscanError: A model, a package or a device is missing or unusable.
     """
-    finder = open_finder(options.faces, device=options.faces_device)
+    finder = open_finder(options.faces, device=options.faces_device, threads=threads)
     LOG.info("finding faces with %r on %s", options.faces, finder.device)
     options, choice = with_model(options, earlier)
-    return LoadedModels(options, choice, load_scorers(options), finder, FaceFilter(), Looks())
+    return LoadedModels(options, choice, load_scorers(options, threads), finder, FaceFilter(), Looks())
 
 
 def chosen_model(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
@@ -98,13 +102,17 @@ def model_names(model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 def load_scorer(options: ScanOptions) -> Scorer:
     """Load the detector that the options name, or the first of several, and check its golden score."""
-    return _ready(load_card(options.model), options)
+    return _ready(load_card(options.model), options, Budget(usable_cpus()).threads)
 
 
-def load_scorers(options: ScanOptions) -> tuple[Scorer, ...]:
+def load_scorers(options: ScanOptions, threads: int | None = None) -> tuple[Scorer, ...]:
     """Load all detectors that the options name, sorted by name; none to only find faces.
 
     They are loaded one after the other.
+
+    Args:
+        options: The scan's parameters.
+        threads: Threads of each session on a CPU, None for one per core.
 
     Raises:
         UsageError: Two of them have the same name, so a record could not distinguish them.
@@ -120,16 +128,13 @@ def load_scorers(options: ScanOptions) -> tuple[Scorer, ...]:
                 "name each model once, and give a copy another name in its card.yaml",
             )
         named[card.name] = card
-    return tuple(_ready(named[name], options) for name in sorted(named))
+    return tuple(_ready(named[name], options, threads) for name in sorted(named))
 
 
-def _ready(card: ModelCard, options: ScanOptions) -> Scorer:
-    return Scorer(card, engine=options.engine, device=options.device, precision=options.precision)
-
-
-def suitable_workers() -> int:
-    """Return how many decoding processes suit this machine: one per core, since each has one thread."""
-    return os.cpu_count() or 1
+def _ready(card: ModelCard, options: ScanOptions, threads: int | None) -> Scorer:
+    return Scorer(
+        card, engine=options.engine, device=options.device, precision=options.precision, threads=threads
+    )
 
 
 def decode_options(options: ScanOptions) -> DecodeOptions:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepscan.cards import CARD
+from deepscan.devices import usable_cpus
 from deepscan.errors import ContractError
 from deepscan.media.decoders import AUTO
 from deepscan.outcomes import Status
@@ -110,7 +111,7 @@ def plan(
     wanted = {os.path.realpath(path): path for path in paths}
     candidates = [key for key in wanted if key in known and known[key].status not in retry]
     # Hashing releases the interpreter lock, so threads can read several files at once.
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(min(32, usable_cpus() + 4)) as threads:
         unchanged = threads.map(lambda key: _unchanged(key, known[key]), candidates)
         standing = {key for key, same in zip(candidates, unchanged, strict=True) if same}
     return ResumePlan(

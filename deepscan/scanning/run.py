@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepscan.devices import Budget
 from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
 from deepscan.logs import get_logger
 from deepscan.media.pool import DecodePool
 from deepscan.outcomes import FAILURES
 from deepscan.scanning import runfile
 from deepscan.scanning.journal import Journal, JournalEntry, entries, lines, read_journal
-from deepscan.scanning.loading import LoadedModels, decode_options, load_models, suitable_workers
+from deepscan.scanning.loading import LoadedModels, decode_options, load_models
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanInputs
@@ -97,6 +98,7 @@ def run_scan(
     fail_on: Collection[str] = (),
     custody: runfile.Custody | None = None,
     inputs: ScanInputs | None = None,
+    budget: Budget | None = None,
 ) -> RunSummary:
     """Scan videos.
 
@@ -106,11 +108,12 @@ def run_scan(
         output: Where the records go.
         command: The command line, for the run's record.
         listener: Receives the callbacks.
-        workers: Number of decoding processes, None for a number that suits the machine.
+        workers: Number of decoding processes, None for one per CPU of the budget: each has one thread.
         fail_on: See `RunSummary.exit_code`.
         custody: Information about the case for the run's record. A resumed run keeps entries that are not
             given.
         inputs: Where the paths come from, for the run's record, so that a resumed run finds them again.
+        budget: What the scan may use of the machine, None for all that this process may use.
 
     Raises:
         DeepscanError: Nothing was scanned, because of a model, a device or the run to resume.
@@ -123,9 +126,10 @@ def run_scan(
     written = {os.fsencode(path) for path in output.files}
     if overlap := [path for path in paths if os.path.realpath(path) in written]:
         raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
+    budget = budget or Budget.here(options.device)
     with output.claim():
         earlier = output.begun()
-        models = load_models(options, earlier)
+        models = load_models(options, earlier, threads=budget.threads)
         options = models.options
         run = runfile.describe(options, models.scorers, models.finder, models.choice, custody)
         if earlier is not None:
@@ -133,7 +137,7 @@ def run_scan(
             run = earlier
         listener.loaded(run)
         planned = ResumePlan((), tuple(paths)) if earlier is None else _resumed(paths, output, run, listener)
-        count = workers or suitable_workers()
+        count = workers or budget.cpus
         with DecodePool(decode_options(options), count) as pool:
             runfile.begin(
                 run,
@@ -161,13 +165,15 @@ def iterate_scan(
     Args:
         paths: As for `run_scan`.
         options: The parameters.
-        workers: Number of decoding processes, None for a number that suits the machine and the videos.
+        workers: Number of decoding processes, None for one per CPU that this process may use, at most one per
+            video.
 
     Raises:
         DeepscanError: As for `run_scan`.
     """
-    models = load_models(options)
-    count = workers or max(1, min(suitable_workers(), len(paths)))
+    budget = Budget.here(options.device)
+    models = load_models(options, threads=budget.threads)
+    count = workers or max(1, min(budget.cpus, len(paths)))
     with DecodePool(decode_options(models.options), count) as pool:
         yield from _pipeline(models, pool, runfile.new_id(), LOG.warning).scan(paths)
 

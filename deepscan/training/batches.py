@@ -1,6 +1,5 @@
 """The order of the training crops, and their batches, prepared ahead in threads."""
 
-import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from deepscan.data.pictures import PAIRS
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.predict import predict
 from deepscan.detectors.preprocess import Preprocessor
+from deepscan.devices import usable_cpus
 from deepscan.errors import UsageError
 from deepscan.faces.blend import self_blended
 from deepscan.media.frames import Image
@@ -191,7 +191,7 @@ class CropSource:
         """
         # OpenCV and NumPy release the GIL, so threads keep up with training; each process would need its own
         # copy of torch. One core is left for the training itself.
-        workers = max(1, min(_WORKERS, (os.cpu_count() or 2) - 1))
+        workers = max(1, min(_WORKERS, usable_cpus() - 1))
         return map_ahead(
             lambda rows: self._make(rows, epoch),
             parts,

@@ -24,7 +24,7 @@ from deepscan.data.crops.prepared_files import (
     plan_videos,
 )
 from deepscan.data.datasets.layout import DatasetLayout
-from deepscan.devices import FACE_DEVICES
+from deepscan.devices import FACE_DEVICES, usable_cpus
 from deepscan.errors import ExitCode, UsageError, require_choice
 from deepscan.faces.finder import FINDERS, FaceFinder, describe_finder, open_finder
 from deepscan.files import exclusive_lock
@@ -283,7 +283,7 @@ def _crop_videos(
 
         if not todo:
             return
-        workers = options.workers or max(1, (os.cpu_count() or 2) // 2)
+        workers = options.workers or max(1, usable_cpus() // 2)
         with DecodePool(DecodeOptions(frames=options.frames), workers) as pool:
             VideoCropper(pool, finder, options.recipe).extract(todo, emit)
 
