@@ -51,13 +51,20 @@ class DecodeJob:
 
     Attributes:
         id: The caller's id for it.
-        path: Its name as bytes (`os.fsencode`).
+        path: Its name as bytes (`os.fsencode`), as records and messages show it; may be an address.
         indices: Frames to decode, ascending; those past the end are skipped. Empty to sample evenly.
+        file: The file to open, for example a copy in memory such as `/proc/PID/fd/N`; None to open `path`.
     """
 
     id: int
     path: bytes
     indices: tuple[int, ...] = ()
+    file: bytes | None = None
+
+    @property
+    def opened(self) -> bytes:
+        """The file to open, as bytes."""
+        return self.path if self.file is None else self.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +208,7 @@ class Task:
     def request(self, options: DecodeOptions) -> Message:
         """Return the message that starts a process on the job: what to do, and what is already done."""
         return {
-            "path": os.fsdecode(self.job.path),
+            "path": os.fsdecode(self.job.opened),
             "decoder": options.decoder,
             "frames": options.frames,
             "indices": self.job.indices,

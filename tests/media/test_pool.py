@@ -27,6 +27,26 @@ def test_frames_times_and_report(media):
     assert set(report.seconds) == {"hash", "probe", "decode", "wait"}
 
 
+def test_a_job_may_open_another_file_than_the_one_it_names(media, tmp_path):
+    copy = os.memfd_create("copy")
+    try:
+        os.write(copy, media("plain.mp4").read_bytes())
+        source = f"/proc/{os.getpid()}/fd/{copy}".encode()
+        jobs = [
+            DecodeJob(0, b"s3://bucket/clip.mp4", file=source),
+            DecodeJob(1, b"s3://bucket/gone.mp4", file=os.fsencode(tmp_path / "gone")),
+        ]
+        with DecodePool(DecodeOptions(frames=4), 2) as pool:
+            for job in jobs:
+                pool.submit(job)
+            ended = {event.job.path: event.report for event in drain(pool) if isinstance(event, Ended)}
+    finally:
+        os.close(copy)
+    good, bad = (ended[job.path] for job in jobs)
+    assert (good.status, good.decoded, good.size) == ("ok", 4, media("plain.mp4").stat().st_size)
+    assert (bad.status, bad.detail) == ("error", "the file does not exist")
+
+
 def test_time_until_frames_are_released_does_not_count_as_decoding(media):
     with DecodePool(DecodeOptions(frames=8, buffer_bytes=1), 1) as pool:
         pool.submit(DecodeJob(0, os.fsencode(media("plain.mp4"))))
