@@ -240,7 +240,7 @@ def _labels(scorer: Scorer | None) -> dict[str, Any]:
     """Return the columns of a row that describe the loaded detector, rather than the requested one."""
     if scorer is None:
         return {"model": NO_MODEL}
-    loaded = scorer.to_json()
+    loaded = scorer.facts.to_json()
     return {"model": loaded["name"], **{key: loaded[key] for key in ("engine", "device", "precision")}}
 
 

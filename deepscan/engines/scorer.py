@@ -1,12 +1,14 @@
 """Score aligned crops with a model: its preprocessing and its engine."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepscan.cards import ModelCard
+from deepscan.cards import Calibration, ModelCard
+from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.devices import resolve
 from deepscan.engines import ENGINES
@@ -21,6 +23,38 @@ LOG = get_logger(__name__)
 #: Device -> best batch size. On a CPU a larger batch does not fit its caches: with 32 a scan of a folder with
 #: the embedded model takes 5 % longer than with 8.
 BATCH_SIZES = {"cpu": 8, "cuda": 32}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What records and verdicts need to know about a model, which need not be loaded where they are made.
+
+    Attributes:
+        name: Name of the model.
+        method: Method of the model, such as `corit`.
+        sha256: SHA-256 of the file with its weights.
+        engine: What runs it.
+        device: `cpu` or `cuda`.
+        precision: Precision in which it runs.
+        recipe: How faces are cut out for it.
+        calibration: Calibration, None if it has none; its verdicts are then always inconclusive.
+        results: Measurements from its card, which decide whether it has a vote among other models.
+    """
+
+    name: str
+    method: str
+    sha256: str
+    engine: str
+    device: str
+    precision: str
+    recipe: CropRecipe
+    calibration: Calibration | None = None
+    results: tuple[Mapping[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the model's entry in every record."""
+        names = ("name", "method", "sha256", "engine", "device", "precision")
+        return {name: getattr(self, name) for name in names}
 
 
 class Scorer:
@@ -105,16 +139,21 @@ class Scorer:
         means = {name: np.mean([view[name] for view in views], axis=0) for name in views[0]}
         return means.pop("probability"), means
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the model's entry in every record."""
-        return {
-            "name": self.card.name,
-            "method": self.card.method,
-            "sha256": self.card.files[self.engine.file].sha256,
-            "engine": self.engine.name,
-            "device": self.engine.device,
-            "precision": self.engine.precision,
-        }
+    @property
+    def facts(self) -> ModelFacts:
+        """What records need to know about the model; can be pickled."""
+        card, engine = self.card, self.engine
+        return ModelFacts(
+            card.name,
+            card.method,
+            card.files[engine.file].sha256,
+            engine.name,
+            engine.device,
+            engine.precision,
+            self.recipe,
+            card.calibration,
+            card.results,
+        )
 
     def describe(self) -> Mapping[str, Any]:
         """Return the engine's entry in the run's record."""

@@ -108,7 +108,7 @@ def _identity(request: Evaluation, scorer: Scorer) -> dict[str, Any]:
     return {
         "deepscan": __version__,
         "protocol": request.protocol.name,
-        "model": {**scorer.to_json(), "crop": scorer.recipe.to_json()},
+        "model": {**scorer.facts.to_json(), "crop": scorer.recipe.to_json()},
         "data": str(request.data),
         "root": request.root and str(request.root),
         "frames": request.frames,

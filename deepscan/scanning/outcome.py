@@ -7,7 +7,7 @@ from typing import Any
 
 from deepscan.cards import Calibration
 from deepscan.engines.explanation import Explanation
-from deepscan.engines.scorer import Scorer
+from deepscan.engines.scorer import ModelFacts
 from deepscan.faces.face import Face
 from deepscan.faces.looks import Looks
 from deepscan.faces.quality import QualityRule
@@ -47,7 +47,7 @@ def build_record(
     path: bytes,
     sampled: Sequence[tuple[int, float]],
     observations: Sequence[FaceObservation],
-    scorers: Sequence[Scorer],
+    models: Sequence[ModelFacts],
     rule: QualityRule,
     min_share: float,
     least_face: float,
@@ -65,7 +65,7 @@ def build_record(
         path: Path of the video as bytes, as it was named or found.
         sampled: Index and presentation time of each sampled frame.
         observations: The faces found in them.
-        scorers: The detectors, empty if only faces were requested.
+        models: The detectors, empty if only faces were requested. They need not be loaded here.
         rule: Which faces count.
         min_share: Minimum share of sampled frames with a face that counts for a verdict, in [0, 1].
         least_face: Minimum score by the face filter, in [0, 1], to count as a face.
@@ -96,17 +96,15 @@ def build_record(
         "seconds": seconds,
     }
     if status != "ok":
-        return RecordLine(**common, **_models(scorers, {}), warnings=report.warnings)
+        return RecordLine(**common, **_model_entries(models, {}), warnings=report.warnings)
     shots = _shots(sampled, thumbnails)
     linked = link([observation.face for observation in observations], shots, looks)
     tracks = _classify(linked, rule, least_face)
-    mute = without_vote([scorer.card for scorer in scorers]) if len(scorers) > 1 else {}
-    names = [scorer.card.name for scorer in scorers]
-    judgement, models = judge(
+    judgement, verdicts = judge(
         tracks,
-        {name: {seen.face: seen.raws[name] for seen in observations} for name in names},
-        {scorer.card.name: scorer.card.calibration for scorer in scorers},
-        mute=mute,
+        {model.name: {seen.face: seen.raws[model.name] for seen in observations} for model in models},
+        {model.name: model.calibration for model in models},
+        mute=without_vote(models) if len(models) > 1 else {},
         rule=rule,
         sampled=len(sampled),
         min_share=min_share,
@@ -117,17 +115,17 @@ def build_record(
         common["detail"] = _no_face(len(sampled), len(tracks))
     return RecordLine(
         **common,
-        **_models(scorers, models),
+        **_model_entries(models, verdicts),
         warnings=(*report.warnings, *judgement.warnings),
         verdict=judgement.verdict,
         score=judgement.score,
         calibrated=judgement.calibrated and judgement.score is not None,
-        tracks=track_lines(judgement, models),
+        tracks=track_lines(judgement, verdicts),
         frames=_frames(
             sampled,
             tracks,
             {observation.face: observation for observation in observations},
-            scoring_only(models),
+            scoring_only(verdicts),
         ),
         shots=[shot.to_json() for shot in shots],
     )
@@ -210,12 +208,12 @@ def judge(
     return judge_video([score_track(track, None, rule, None, shots) for track in tracks], sampled, None), {}
 
 
-def _models(scorers: Sequence[Scorer], models: Mapping[str, ModelVerdict]) -> dict[str, Any]:
+def _model_entries(models: Sequence[ModelFacts], verdicts: Mapping[str, ModelVerdict]) -> dict[str, Any]:
     """Return a record's entries about its models; with several, also the verdict of each."""
-    if len(scorers) < 2:
-        return {"model": scorers[0].to_json() if scorers else None}
-    entries = [{**scorer.to_json(), **_verdict_entry(models.get(scorer.card.name))} for scorer in scorers]
-    name = fused_name([scorer.card.name for scorer in scorers])
+    if len(models) < 2:
+        return {"model": models[0].to_json() if models else None}
+    entries = [{**model.to_json(), **_verdict_entry(verdicts.get(model.name))} for model in models]
+    name = fused_name([model.name for model in models])
     return {"model": {"name": name, "method": FUSED}, "models": entries}
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepscan.engines.scorer import Scorer
+from deepscan.engines.scorer import ModelFacts
 from deepscan.errors import ContractError
 from deepscan.files import atomic_write, make_folder
 from deepscan.scanning.options import ScanOptions
@@ -100,7 +100,7 @@ def illustrate(
     record: RecordLine,
     buffer: PictureBuffer,
     folder: PictureFolder,
-    scorers: Sequence[Scorer],
+    models: Sequence[ModelFacts],
     options: ScanOptions,
 ) -> RecordLine:
     """Write the pictures of a record's most telling faces, and return the record with their entries.
@@ -109,7 +109,7 @@ def illustrate(
         record: The record of a video whose stages have all ended.
         buffer: The buffered pictures of its frames and faces.
         folder: Where to write them.
-        scorers: The detectors, empty if only faces were requested.
+        models: The detectors, empty if only faces were requested.
         options: The scan's parameters. Unless explanations were requested, only the faces with pictures keep
             theirs.
 
@@ -121,9 +121,9 @@ def illustrate(
     pictures, lines = telling_pictures(
         record.to_json(),
         buffer,
-        calibrations={scorer.card.name: scorer.card.calibration for scorer in scorers},
+        calibrations={model.name: model.calibration for model in models},
         rule=options.quality,
-        recipes=recipes_of({scorer.card.name: scorer.recipe for scorer in scorers}),
+        recipes=recipes_of({model.name: model.recipe for model in models}),
     )
     frames = record.frames
     if not options.explain:

@@ -134,6 +134,7 @@ class Pipeline:
         self._pool = pool
         self._faces: FaceStage[VideoState] = FaceStage(finder)
         self._scorers = tuple(scorers)
+        self._models = tuple(scorer.facts for scorer in self._scorers)
         # Number of crops that go through the detectors together.
         self._batch = max((scorer.batch for scorer in self._scorers), default=1)
         self._batchers = {scorer.card.name: AdaptiveBatcher(self._batch) for scorer in self._scorers}
@@ -318,7 +319,7 @@ class Pipeline:
                 path=video.path,
                 sampled=video.sampled,
                 observations=video.observations,
-                scorers=self._scorers,
+                models=self._models,
                 rule=self._options.quality,
                 min_share=self._options.min_share,
                 least_face=self._filter.least if self._filter else 0.0,
@@ -334,5 +335,5 @@ class Pipeline:
                 },
             )
             if self._pictures is not None and video.pictures is not None:
-                record = illustrate(record, video.pictures, self._pictures, self._scorers, self._options)
+                record = illustrate(record, video.pictures, self._pictures, self._models, self._options)
             yield record

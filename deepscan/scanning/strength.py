@@ -1,8 +1,9 @@
 """Judge how good a model is by its own card: whether it is near chance, and what it was not measured on."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
-from deepscan.cards import ModelCard
+from deepscan.cards import Calibration, ModelCard
 
 #: A model whose card reports a lower AUC than this on a whole dataset is near chance.
 NEAR_CHANCE = 0.6
@@ -12,7 +13,23 @@ GOOD = 0.65
 _LEVELS = {"video": "whole videos", "frame": "single faces"}
 
 
-def lowest_auc(card: ModelCard) -> tuple[float, str] | None:
+class MeasuredModel(Protocol):
+    """What decides whether a model has a vote: its `ModelCard` has this, and its `ModelFacts`."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Calibration, None if it has none."""
+
+    @property
+    def results(self) -> tuple[Mapping[str, Any], ...]:
+        """Measurements from its card."""
+
+
+def lowest_auc(card: MeasuredModel) -> tuple[float, str] | None:
     """Return the lowest AUC that a card reports on a whole dataset, and its name; None if it reports none.
 
     AUCs on a single kind of fakes are ignored, because every detector misses some kinds.
@@ -25,13 +42,13 @@ def lowest_auc(card: ModelCard) -> tuple[float, str] | None:
     return min(reported, default=None)
 
 
-def without_vote(cards: Iterable[ModelCard]) -> dict[str, str]:
+def without_vote(models: Iterable[MeasuredModel]) -> dict[str, str]:
     """Return the models without a vote among the others, each with the reason.
 
     A model that is near chance by its own card has no vote next to a good one that has: it would only make
     verdicts inconclusive.
     """
-    lowest = {card.name: found for card in cards if card.calibration and (found := lowest_auc(card))}
+    lowest = {model.name: found for model in models if model.calibration and (found := lowest_auc(model))}
     if not any(value >= GOOD for value, _ in lowest.values()):
         return {}
     return {

@@ -63,7 +63,7 @@ def test_the_golden_score_is_checked_and_the_compiler_recorded(card, traced):
     described = scorer.describe()
     details = described["details"]
     assert (described["name"], details["mode"], details["dynamic"]) == (NAME, "default", "batch")
-    assert traced and scorer.to_json()["sha256"] == card.files["torch"].sha256
+    assert traced and scorer.facts.to_json()["sha256"] == card.files["torch"].sha256
 
 
 @pytest.mark.slow

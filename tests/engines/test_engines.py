@@ -98,7 +98,7 @@ def test_the_scorer_preprocesses_crops_as_the_card_says(published, name):
     ]
     scorer = Scorer(load_card(published.card.folder), engine=name, device="cpu")
     assert scorer.score(crops) == pytest.approx(np.mean(views, axis=0), abs=1e-6)
-    assert scorer.to_json()["sha256"] == published.card.files[scorer.engine.file].sha256
+    assert scorer.facts.to_json()["sha256"] == published.card.files[scorer.engine.file].sha256
 
 
 def test_every_face_can_be_explained(published):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deepscan.crop_recipe import CropRecipe
+from deepscan.engines.scorer import ModelFacts
 from deepscan.errors import ContractError
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.stage import FRAME_BATCH
@@ -77,8 +78,10 @@ class Scorer:
         self.batches.append(len(crops))
         return np.full(len(crops), self.value, np.float32)
 
-    def to_json(self):
-        return {"name": "stub"}
+    @property
+    def facts(self):
+        name = self.card.name
+        return ModelFacts(name, "stub", "00", "stub", "cpu", "fp32", self.recipe, self.card.calibration)
 
 
 def frames(count, faces=1):
@@ -215,9 +218,6 @@ def test_each_detector_sees_its_own_crops_and_a_failure_names_the_detector():
                 raise RuntimeError("no memory")
             return np.full(len(crops), self.value, np.float32)
 
-        def to_json(self):
-            return {"name": "other"}
-
     records, _, _ = run({b"a": (frames(3), report())}, [Scorer(0.2), Other(0.8)])
     record = records[b"a"]
     assert {frame["scores"]["stub"] for frame in record.frames} == {0.2}
@@ -286,9 +286,6 @@ def test_no_model_has_a_verdict_if_nothing_is_a_face():
         def __init__(self):
             super().__init__(0.8)
             self.card.name = "other"
-
-        def to_json(self):
-            return {"name": "other"}
 
     records, _, _ = run({b"a": (frames(4), report())}, [Scorer(0.9), Other()], face_filter=Filter(0.2))
     assert records[b"a"].status == "no_face"

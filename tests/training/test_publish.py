@@ -194,8 +194,8 @@ def test_an_8_bit_file_that_loses_little_is_kept_with_its_result(small, monkeypa
     scorer = Scorer(card, device="cpu", precision="int8")
     scores = scorer.score(small[2].crops[reported])
     assert result["value"] == pytest.approx(auc(small[2].labels[reported], scores), abs=1e-4)
-    assert scorer.to_json()["sha256"] == card.files["onnx-int8"].sha256
-    assert scorer.to_json()["precision"] == "int8"
+    assert scorer.facts.to_json()["sha256"] == card.files["onnx-int8"].sha256
+    assert scorer.facts.to_json()["precision"] == "int8"
     rounding_of_card = card.rounding["onnx-int8"]
     fitted = halves(small[2], small[1].frames["val"])[0]
     exact, coarse = (
