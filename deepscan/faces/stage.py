@@ -51,6 +51,13 @@ class FaceStage(Generic[V]):
         video.waiting += 1
         self._frames.append((video, event))
 
+    def clear(self) -> None:
+        """Drop all frames, and release their memory."""
+        while self._frames:
+            video, event = self._frames.popleft()
+            video.waiting -= 1
+            event.release()
+
     def run(self, keep: Callable[[V, Frame, list[Detection]], None]) -> list[V]:
         """Find the faces of one batch of frames, and release the frames' memory.
 

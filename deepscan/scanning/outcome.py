@@ -18,6 +18,8 @@ from deepscan.media.frames import DecodeReport, Image
 from deepscan.outcomes import Status
 from deepscan.scanning.aggregation import Judgement, judge_video, score_track
 from deepscan.scanning.fusion import FUSED, ModelVerdict, fuse, fused_name, logit_mean, scoring_only
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.pictures import PictureBuffer
 from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.strength import without_vote
 from deepscan.scanning.summary import counted
@@ -41,43 +43,59 @@ class FaceObservation:
     seen: Image | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ExtractedVideo:
+    """A video whose faces have been found; with the scores of its faces, its record can be built.
+
+    It can be pickled. The crops for the detectors travel apart, see `scanning.extract_stage`.
+
+    Attributes:
+        id: Id of its job.
+        path: Path of the video as bytes, as it was named or found.
+        report: How its decoding ended.
+        started: Time at which its scan began, UTC.
+        sampled: Index and presentation time of each sampled frame.
+        observations: The faces found in them. They receive their scores later.
+        failure: Error message of a stage after decoding; empty on success.
+        seconds: Stage -> seconds.
+        thumbnails: Thumbnail of each sampled frame, for finding shots. Without them, the video counts as a
+            single shot.
+        pictures: Pictures of its frames and faces, None if none are kept.
+    """
+
+    id: int
+    path: bytes
+    report: DecodeReport
+    started: str
+    sampled: Sequence[tuple[int, float]]
+    observations: Sequence[FaceObservation]
+    failure: str
+    seconds: Mapping[str, float]
+    thumbnails: Sequence[Image] = ()
+    pictures: PictureBuffer | None = None
+
+
 def build_record(
-    report: DecodeReport,
-    *,
-    path: bytes,
-    sampled: Sequence[tuple[int, float]],
-    observations: Sequence[FaceObservation],
+    video: ExtractedVideo,
     models: Sequence[ModelFacts],
-    rule: QualityRule,
-    min_share: float,
-    least_face: float,
-    failure: str,
+    options: ScanOptions,
     run: str,
-    started: str,
-    seconds: Mapping[str, float],
-    thumbnails: Sequence[Image] = (),
+    *,
+    least_face: float = 0.0,
     looks: Looks | None = None,
 ) -> RecordLine:
     """Return the record of a video whose stages have all ended.
 
     Args:
-        report: How its decoding ended.
-        path: Path of the video as bytes, as it was named or found.
-        sampled: Index and presentation time of each sampled frame.
-        observations: The faces found in them.
+        video: The video, with the scores of its faces by each model.
         models: The detectors, empty if only faces were requested. They need not be loaded here.
-        rule: Which faces count.
-        min_share: Minimum share of sampled frames with a face that counts for a verdict, in [0, 1].
-        least_face: Minimum score by the face filter, in [0, 1], to count as a face.
-        failure: Error message of a stage after decoding; empty on success.
+        options: The scan's parameters.
         run: Identifier of the run.
-        started: Time at which the scan of the video began.
-        seconds: Stage -> seconds.
-        thumbnails: Thumbnail of each sampled frame, for finding shots. Without them, the video counts as a
-            single shot.
+        least_face: Minimum score by the face filter, in [0, 1], to count as a face.
         looks: Recognises a person's faces in other shots, None to use their appearance only.
     """
-    status, detail = _status(report, failure, len(sampled), observations)
+    report, sampled, observations, rule = video.report, video.sampled, video.observations, options.quality
+    status, detail = _status(report, video.failure, len(sampled), observations)
     media = report.info and {
         **report.info.to_json(),
         "frames_sampled": report.asked,
@@ -85,19 +103,19 @@ def build_record(
         "decoder": report.decoder,
     }
     common: dict[str, Any] = {
-        "path": path,
+        "path": video.path,
         "status": status,
         "detail": detail,
         "run": run,
         "sha256": report.sha256,
         "size": report.size,
         "media": media,
-        "started": started,
-        "seconds": seconds,
+        "started": video.started,
+        "seconds": video.seconds,
     }
     if status != "ok":
         return RecordLine(**common, **_model_entries(models, {}), warnings=report.warnings)
-    shots = _shots(sampled, thumbnails)
+    shots = _shots(sampled, video.thumbnails)
     linked = link([observation.face for observation in observations], shots, looks)
     tracks = _classify(linked, rule, least_face)
     judgement, verdicts = judge(
@@ -107,7 +125,7 @@ def build_record(
         mute=without_vote(models) if len(models) > 1 else {},
         rule=rule,
         sampled=len(sampled),
-        min_share=min_share,
+        min_share=options.min_share,
         shots=shots,
     )
     if not any(track.is_face for track in tracks):

@@ -11,10 +11,11 @@ from deepscan.errors import ContractError
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.stage import FRAME_BATCH
 from deepscan.media.frames import DecodeReport, Frame
-from deepscan.media.jobs import Ended, FrameReady
+from deepscan.media.jobs import DecodeJob, Ended, FrameReady
+from deepscan.scanning.extract_stage import LOOKS_KEPT, VideoState
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.outcome import FaceObservation
-from deepscan.scanning.pipeline import LOOKS_KEPT, Pipeline, VideoState
+from deepscan.scanning.pipeline import Pipeline
 
 POINTS = np.array([[40, 40], [80, 40], [60, 60], [45, 80], [75, 80]], np.float32)
 
@@ -308,7 +309,7 @@ def test_a_track_is_a_face_if_most_of_its_faces_are():
 
 @pytest.mark.parametrize("count", [10, LOOKS_KEPT, 3 * LOOKS_KEPT])
 def test_crops_for_looks_are_kept_in_bounded_memory_and_spread_over_the_video(count):
-    video = VideoState(b"a")
+    video = VideoState(DecodeJob(0, b"a"))
     box, points = np.array([0, 0, 9, 9], np.float32), np.zeros((5, 2), np.float32)
     detection, quality = Detection(box, points, 1.0), Quality(9, 9, 0)
     for index in range(count):
