@@ -35,6 +35,7 @@ from deepscan.bench import machine
 from deepscan.bench.clips import Clip, make_clip
 from deepscan.bench.output import write_machine, write_table
 from deepscan.bench.timing import cpu_seconds
+from deepscan.media.frames import CPU_SUFFIX
 from deepscan.scanning.paths import collect
 
 HERE = Path(__file__).parent
@@ -161,7 +162,11 @@ def run_scan(videos: Sequence[str], options: Sequence[str]) -> ProgramRun:
         reported = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
     start_up = min(datetime.fromisoformat(record["started"]).timestamp() for record in reported) - start
     clips = {
-        record["path"]: sum(seconds for stage, seconds in record["seconds"].items() if stage not in IDLE)
+        record["path"]: sum(
+            seconds
+            for stage, seconds in record["seconds"].items()
+            if stage not in IDLE and not stage.endswith(CPU_SUFFIX)
+        )
         for record in reported
     }
     return ProgramRun(start_up, whole - start_up, cpu_seconds() - cpu_start, clips, {})

@@ -403,7 +403,8 @@ class Record(JsonObject):
         run: Identifier of the run, `id` in its `run.json`.
         started: When the scan of this file began, UTC, ISO 8601.
         seconds: Seconds spent in each stage, such as `hash`, `decode`, `faces`, `detector`; `total` is the
-            time from beginning to end.
+            time from beginning to end. The CPU time of a stage, of all its threads, has `_cpu` added, such as
+            `decode_cpu`; records of earlier versions have none.
     """
 
     schema: Literal[1] = 1

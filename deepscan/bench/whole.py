@@ -11,6 +11,7 @@ from deepscan.bench.accelerator import GpuMonitor
 from deepscan.bench.timing import Sample, TimedCase, cpu_seconds, timed
 from deepscan.errors import DeepscanError
 from deepscan.media.decoders import AUTO
+from deepscan.media.frames import CPU_SUFFIX
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.run import ScanListener, run_scan
@@ -46,9 +47,9 @@ class ScanTimer(ScanListener):
         self.loaded_at, self.cpu_at_load = time.perf_counter(), cpu_seconds()
 
     def ended(self, record: Mapping[str, Any]) -> None:
-        """Add the stage times of a video."""
+        """Add the elapsed times of a video's stages."""
         for stage, seconds in record["seconds"].items():
-            if stage != "total":
+            if stage != "total" and not stage.endswith(CPU_SUFFIX):
                 self.parts[stage] = self.parts.get(stage, 0.0) + seconds
 
 

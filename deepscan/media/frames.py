@@ -12,7 +12,8 @@ from deepscan.outcomes import Status
 
 Image = NDArray[np.uint8]
 
-
+#: Added to a stage's name in `seconds` for its CPU time instead of the elapsed time.
+CPU_SUFFIX = "_cpu"
 #: Transfer characteristics of HDR video (ITU-R BT.2100: PQ, HLG), as in `MediaInfo.transfer`.
 HDR = frozenset({"smpte2084", "arib-std-b67"})
 
@@ -179,7 +180,7 @@ class DecodeReport:
         asked: Number of frames to sample.
         decoded: Number of distinct frames that were delivered.
         seconds: Stage -> seconds spent in the worker: `hash`, `probe`, `decode`, and `wait` for delivered
-            frames to be released.
+            frames to be released. With `CPU_SUFFIX`, the CPU time of a stage.
     """
 
     status: Status

@@ -210,7 +210,7 @@ class DecodePool:
             task.clock.resume(at)
         elif kind == "hashed":
             task.progress.sha256, task.progress.size = message["sha256"], message["size"]
-            task.progress.seconds["hash"] = message["seconds"]
+            task.progress.seconds |= message["seconds"]
         elif kind == "opened":
             if task.progress.info is None:
                 task.progress.info = MediaInfo.from_json(message["info"])

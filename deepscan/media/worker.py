@@ -28,7 +28,7 @@ from deepscan.media.decoders import (
     installed,
     reason,
 )
-from deepscan.media.frames import MediaError, MediaInfo
+from deepscan.media.frames import CPU_SUFFIX, MediaError, MediaInfo
 from deepscan.media.ipc import Channel, Message, SharedSlots
 from deepscan.media.probe import FEWEST_OF_DAMAGED, probe
 from deepscan.media.sampling import sample_indices
@@ -125,7 +125,7 @@ class DecodeSession:
             with SourceFile(os.fsencode(self._job["path"])) as source:
                 with self._timed("hash"):
                     digest = source.digest()
-                self._send("hashed", sha256=digest, size=source.size, seconds=self._seconds["hash"])
+                self._send("hashed", sha256=digest, size=source.size, seconds=self._seconds)
                 try:
                     self._open_and_decode(source)
                 except MediaError as error:
@@ -264,11 +264,13 @@ class DecodeSession:
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
-        start = time.monotonic()
+        # One process works on one file at a time, so all its CPU time is this stage's.
+        start, cpu = time.monotonic(), time.process_time()
         try:
             yield
         finally:
             self._count(stage, time.monotonic() - start)
+            self._count(stage + CPU_SUFFIX, time.process_time() - cpu)
 
     def _count(self, stage: str, seconds: float) -> None:
         self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds

@@ -1,6 +1,5 @@
 """First stage of a scan: decode videos, find their faces and cut them out for the detectors."""
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,9 +22,10 @@ from deepscan.faces.shots import thumbnail
 from deepscan.faces.stage import FRAME_BATCH, FaceStage
 from deepscan.faces.still import grey_crop
 from deepscan.faces.tracks import appearance
-from deepscan.media.frames import DecodeReport, Frame, Image
+from deepscan.media.frames import CPU_SUFFIX, DecodeReport, Frame, Image
 from deepscan.media.jobs import DecodeJob, Ended, FrameReady
 from deepscan.media.pool import DecodePool
+from deepscan.scanning.cpu_time import CpuClock, Lap
 from deepscan.scanning.outcome import ExtractedVideo, FaceObservation
 from deepscan.scanning.pictures import WITHOUT_MODEL, PictureBuffer
 from deepscan.scanning.record_lines import utc_now
@@ -100,7 +100,7 @@ class VideoState:
         report: How its decoding ended, None until then.
         failure: Error message of the stage that failed; empty on success.
         follow_state: State of following its faces.
-        seconds: Seconds spent on finding its faces.
+        spent: Time spent on finding its faces.
         pictures: Pictures of its frames and faces, None if none are kept.
         with_look: The faces whose crop for looks is kept, each with the number of its frame.
         look_every: Such crops are kept from one frame in this many.
@@ -115,7 +115,7 @@ class VideoState:
     report: DecodeReport | None = None
     failure: str = ""
     follow_state: FollowState = field(default_factory=FollowState)
-    seconds: float = 0.0
+    spent: Lap = field(default_factory=Lap)
     pictures: PictureBuffer | None = None
     with_look: list[tuple[int, FaceObservation]] = field(default_factory=list)
     look_every: int = 1
@@ -146,7 +146,7 @@ class VideoState:
             self.sampled,
             self.observations,
             self.failure,
-            {**self.report.seconds, "faces": self.seconds},
+            {**self.report.seconds, "faces": self.spent.seconds, "faces" + CPU_SUFFIX: self.spent.cpu},
             self.thumbnails,
             self.pictures,
         )
@@ -164,6 +164,7 @@ class ExtractStage:
         face_filter: Rejects false detections of the finder, None to accept them all.
         looks: Whether to keep crops by which persons are recognised in other shots.
         pictures: Whether to keep pictures of frames and faces.
+        clock: Measures CPU time, the same for all stages of this process.
     """
 
     def __init__(
@@ -175,7 +176,9 @@ class ExtractStage:
         *,
         looks: bool = False,
         pictures: bool = False,
+        clock: CpuClock | None = None,
     ) -> None:
+        self._clock = clock or CpuClock()
         self._pool = pool
         self._filter = face_filter
         self._looks, self._pictures = looks, pictures
@@ -256,10 +259,10 @@ class ExtractStage:
 
     def find(self, emit: Callable[[CutFace], None]) -> None:
         """Find the faces of one batch of frames, and pass on those for the detectors."""
-        started = time.monotonic()
-        videos = self._faces.run(partial(self._keep, emit))
+        with self._clock.lap() as lap:
+            videos = self._faces.run(partial(self._keep, emit))
         for video in videos:
-            video.seconds += (time.monotonic() - started) / len(videos)
+            video.spent.add(lap, 1 / len(videos))
 
     def ended(self) -> Iterator[ExtractedVideo]:
         """Yield the videos whose decoding has ended and whose faces are all found, first started first."""
@@ -267,7 +270,9 @@ class ExtractStage:
         for number in done:
             video = self._videos.pop(number)
             if self._filter is not None:
-                self._ask_filter(video, self._filter)
+                with self._clock.lap() as lap:
+                    self._ask_filter(video, self._filter)
+                video.spent.add(lap)
             yield video.extracted()
 
     def abandon(self) -> None:
@@ -318,7 +323,6 @@ class ExtractStage:
 
     def _ask_filter(self, video: VideoState, face_filter: FaceFilter) -> None:
         """Score a video's faces with the face filter; in batches each face takes half the time."""
-        started = time.monotonic()
         for start in range(0, len(video.observations), FILTER_BATCH):
             part = video.observations[start : start + FILTER_BATCH]
             crops = [observation.seen for observation in part if observation.seen is not None]
@@ -328,4 +332,3 @@ class ExtractStage:
                     video.failure = f"the face filter failed at frame {observation.face.index}: {score}"
                     continue
                 observation.face, observation.seen = replace(observation.face, face_score=score), None
-        video.seconds += time.monotonic() - started

@@ -12,6 +12,7 @@ from deepscan.faces.looks import Looks
 from deepscan.faces.stage import FRAME_BATCH
 from deepscan.media.jobs import DecodeJob
 from deepscan.media.pool import DecodePool
+from deepscan.scanning.cpu_time import CpuClock
 from deepscan.scanning.extract_stage import ExtractStage
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.outcome import ExtractedVideo, build_record
@@ -50,6 +51,7 @@ class Pipeline:
         self._options, self._run = options, run
         self._least_face = face_filter.least if face_filter else 0.0
         self._looks, self._pictures = looks, pictures
+        clock = CpuClock()
         self._extract = ExtractStage(
             pool,
             finder,
@@ -57,8 +59,9 @@ class Pipeline:
             face_filter,
             looks=looks is not None,
             pictures=pictures is not None,
+            clock=clock,
         )
-        self._score = ScoreStage(scorers, warn, explain=options.explain or options.evidence)
+        self._score = ScoreStage(scorers, warn, explain=options.explain or options.evidence, clock=clock)
         # Never repeated, so that events of a scan that was abandoned are not taken for those of the next.
         self._numbers = count()
         # Number of each video in progress -> when it was started, on the monotonic clock in seconds.

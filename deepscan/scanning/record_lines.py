@@ -41,7 +41,7 @@ class RecordLine:
             that is calibrated.
         pictures: Pictures stored next to the records (`scanning.pictures`), None if none were requested.
         started: Time at which its scan began, UTC.
-        seconds: Stage -> seconds.
+        seconds: Stage -> seconds; with `_cpu`, CPU time.
     """
 
     path: bytes

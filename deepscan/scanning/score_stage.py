@@ -1,10 +1,9 @@
 """Second stage of a scan: score the faces that the first stage found."""
 
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -12,11 +11,13 @@ import numpy as np
 from deepscan.batching import AdaptiveBatcher, take_first
 from deepscan.engines.explanation import Explanation
 from deepscan.engines.scorer import Scorer
+from deepscan.media.frames import CPU_SUFFIX
+from deepscan.scanning.cpu_time import CpuClock, Lap
 from deepscan.scanning.extract_stage import CropSlice, CutFace
 from deepscan.scanning.outcome import ExtractedVideo
 
-#: Name of the detector -> results of a batch of faces, and the seconds it took.
-Judged = tuple[dict[str, list[tuple[float, Explanation | None] | Exception]], float]
+#: Name of the detector -> results of a batch of faces, and what it took.
+Judged = tuple[dict[str, list[tuple[float, Explanation | None] | Exception]], Lap]
 
 
 @dataclass(slots=True, eq=False)
@@ -26,12 +27,12 @@ class _Scoring:
     Attributes:
         waiting: Number of crops that have not been through the detectors yet.
         failure: Error message of the detector that failed; empty on success.
-        seconds: Seconds that the detectors spent on it.
+        spent: Time that the detectors spent on it.
     """
 
     waiting: int = 0
     failure: str = ""
-    seconds: float = 0.0
+    spent: Lap = field(default_factory=Lap)
 
 
 class ScoreStage:
@@ -44,6 +45,7 @@ class ScoreStage:
         scorers: The detectors, empty for none.
         warn: Called with warnings for the user.
         explain: Whether to keep what each score is based on.
+        clock: Measures CPU time, the same for all stages of this process.
 
     Attributes:
         models: What records need to know about the detectors.
@@ -51,8 +53,14 @@ class ScoreStage:
     """
 
     def __init__(
-        self, scorers: Sequence[Scorer], warn: Callable[[str], None], *, explain: bool = False
+        self,
+        scorers: Sequence[Scorer],
+        warn: Callable[[str], None],
+        *,
+        explain: bool = False,
+        clock: CpuClock | None = None,
     ) -> None:
+        self._clock = clock or CpuClock()
         self._scorers, self._warn, self._explain = tuple(scorers), warn, explain
         self.models = tuple(scorer.facts for scorer in self._scorers)
         self.batch = max((scorer.batch for scorer in self._scorers), default=1)
@@ -112,7 +120,7 @@ class ScoreStage:
         """Take the results of the detectors' batch if it is finished, or when it is with `wait`."""
         if self._running is None or not (wait or self._running[1].done()):
             return
-        batch, (judged, seconds) = self._running[0], self._running[1].result()
+        batch, (judged, lap) = self._running[0], self._running[1].result()
         self._running = None
         for name, results in judged.items():
             if warning := self._batchers[name].warning:
@@ -131,7 +139,7 @@ class ScoreStage:
         for face in batch:
             video = self._videos[face.video]
             video.waiting -= 1
-            video.seconds += seconds / len(batch)
+            video.spent.add(lap, 1 / len(batch))
 
     def scored(self, video: ExtractedVideo) -> ExtractedVideo:
         """Return a video of which no crop waits, with what the detectors add to it."""
@@ -139,7 +147,7 @@ class ScoreStage:
         return replace(
             video,
             failure=own.failure or video.failure,
-            seconds={**video.seconds, "detector": own.seconds},
+            seconds={**video.seconds, "detector": own.spent.seconds, "detector" + CPU_SUFFIX: own.spent.cpu},
         )
 
     def close(self) -> None:
@@ -162,12 +170,12 @@ class ScoreStage:
         return self._thread
 
     def _judged(self, batch: list[CutFace]) -> Judged:
-        started = time.monotonic()
-        judged = {
-            scorer.card.name: self._batchers[scorer.card.name].run(partial(self._judge, scorer), batch)
-            for scorer in self._scorers
-        }
-        return judged, time.monotonic() - started
+        with self._clock.lap() as lap:
+            judged = {
+                scorer.card.name: self._batchers[scorer.card.name].run(partial(self._judge, scorer), batch)
+                for scorer in self._scorers
+            }
+        return judged, lap
 
     def _judge(self, scorer: Scorer, batch: list[CutFace]) -> list[tuple[float, Explanation | None]]:
         crops = np.stack([face.crops[scorer.recipe] for face in batch])

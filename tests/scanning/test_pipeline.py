@@ -1,6 +1,7 @@
 """Test the pipeline with a pool, a finder and a detector whose answers are given."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -266,6 +267,21 @@ def test_an_error_that_is_not_about_a_frame_ends_the_run():
 
     with pytest.raises(ContractError):
         run({b"a": (frames(4), report())}, Broken())
+
+
+def test_a_record_has_the_elapsed_and_the_cpu_time_of_each_stage():
+    class Busy(Scorer):
+        def score(self, crops):
+            end = time.thread_time() + 0.05
+            while time.thread_time() < end:
+                pass
+            return super().score(crops)
+
+    records, _, _ = run({b"a": (frames(4), report()), b"none": (frames(2, faces=0), report())}, Busy())
+    seconds = records[b"a"].seconds
+    assert list(seconds) == ["decode", "faces", "faces_cpu", "detector", "detector_cpu", "total"]
+    assert seconds["detector"] > 0.04 and seconds["detector_cpu"] > 0.04
+    assert records[b"none"].seconds["detector_cpu"] == 0
 
 
 def test_nothing_to_scan_ends_at_once():
