@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Self
 
 from deepscan.errors import UsageError
 from deepscan.media.suffixes import STILLS, VIDEOS
+from deepscan.scanning.path_spool import PathSet, PathSpool
 
 #: Suffixes taken from folders. A file that is named directly is scanned whatever its suffix.
 EXTENSIONS = frozenset({*VIDEOS, *STILLS})
@@ -24,6 +25,8 @@ _COPIES = {
     "abfs": "azcopy copy",
     "abfss": "azcopy copy",
 }
+#: Bytes of a list that are read at once.
+_LIST_PART = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class ScanInputs:
 
 @dataclass(slots=True)
 class ScanPaths:
-    """The files of a scan without duplicates, in the order in which they were found.
+    """The files of a scan without duplicates, in the order in which they were found; there may be millions.
 
     Attributes:
         paths: Absolute paths as bytes, with links not resolved.
@@ -67,19 +70,17 @@ class ScanPaths:
         skipped: Suffix in lower case -> number of files in folders that were skipped because of it.
     """
 
-    paths: list[bytes] = field(default_factory=list)
+    paths: PathSpool = field(default_factory=PathSpool)
     repeated: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
-    _seen: set[bytes] = field(default_factory=set)
+    _seen: PathSet = field(default_factory=PathSet)
 
     def add(self, path: bytes) -> None:
         """Add a file unless it is already there under this or another name."""
-        key = os.path.realpath(path)
-        if key in self._seen:
-            self.repeated += 1
-        else:
-            self._seen.add(key)
+        if self._seen.add(os.path.realpath(path)):
             self.paths.append(os.path.abspath(path))
+        else:
+            self.repeated += 1
 
     def add_folder(self, folder: bytes) -> None:
         """Add the files with a known suffix below a folder, in order of their names.
@@ -196,13 +197,24 @@ def _take(inputs: ScanPaths, path: bytes) -> None:
 
 
 def _lines(stream: BinaryIO, *, null: bool) -> Iterator[bytes]:
-    content = stream.read()
-    if not null and b"\0" in content:
-        raise UsageError("the list is separated by NUL bytes", "add --null")
-    for line in content.split(b"\0" if null else b"\n"):
-        path = line if null else line.removesuffix(b"\r")
-        if path:
+    """Yield the paths of a list, which is read in parts: it may have millions."""
+    if null:
+        yield from _null_separated(stream)
+        return
+    for line in stream:
+        if b"\0" in line:
+            raise UsageError("the list is separated by NUL bytes", "add --null")
+        if path := line.removesuffix(b"\n").removesuffix(b"\r"):
             yield path
+
+
+def _null_separated(stream: BinaryIO) -> Iterator[bytes]:
+    rest = b""
+    while part := stream.read(_LIST_PART):
+        *paths, rest = (rest + part).split(b"\0")
+        yield from filter(None, paths)
+    if rest:
+        yield rest
 
 
 def place_of(path: bytes, root: Path | None) -> bytes | None:

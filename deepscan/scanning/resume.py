@@ -29,7 +29,7 @@ class ResumePlan:
     """
 
     kept: tuple[JournalEntry, ...]
-    todo: tuple[bytes, ...]
+    todo: Sequence[bytes]
 
 
 def resumed_options(run: Mapping[str, Any], overrides: Mapping[str, Any]) -> ScanOptions:

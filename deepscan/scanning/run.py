@@ -124,8 +124,9 @@ def run_scan(
             "--evidence needs --out FILE", "add --out FILE.jsonl: pictures are stored next to it"
         )
     written = {os.fsencode(path) for path in output.files}
-    if overlap := [path for path in paths if os.path.realpath(path) in written]:
-        raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
+    overlap = next((path for path in paths if os.path.realpath(path) in written), None) if written else None
+    if overlap is not None:
+        raise UsageError(f"{os.fsdecode(overlap)!r} is an input and an output", "name another --out")
     budget = budget or Budget.here(options.device)
     with output.claim():
         earlier = output.begun()
@@ -136,7 +137,7 @@ def run_scan(
             runfile.require_compatible(earlier, run)
             run = earlier
         listener.loaded(run)
-        planned = ResumePlan((), tuple(paths)) if earlier is None else _resumed(paths, output, run, listener)
+        planned = ResumePlan((), paths) if earlier is None else _resumed(paths, output, run, listener)
         count = workers or budget.cpus
         with DecodePool(decode_options(options), count) as pool:
             runfile.begin(

@@ -152,12 +152,12 @@ def describe_outcomes(kinds: Mapping[str, int]) -> str:
 
 def shared_folder(paths: Iterable[str]) -> str:
     """Return the folder that contains all paths, with a trailing slash; empty if they share none."""
-    named = list(paths)
-    folders = {dirname(path) for path in named}
+    # Only the folders are kept: there may be millions of paths.
+    folders = {dirname(path) for path in paths}
     absolute = bool(folders) and all(folder.startswith("/") for folder in folders)
     shared = f"{commonpath(folders).rstrip('/')}/" if absolute else ""
     # A path may begin with two slashes, of which `commonpath` keeps one.
-    return shared if all(path.startswith(shared) for path in named) else ""
+    return shared if all(f"{folder.rstrip('/')}/".startswith(shared) for folder in folders) else ""
 
 
 def printable(text: str) -> str:

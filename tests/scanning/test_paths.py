@@ -6,6 +6,7 @@ import os
 import pytest
 
 from deepscan.errors import UsageError
+from deepscan.scanning import paths
 from deepscan.scanning.paths import collect
 
 
@@ -59,7 +60,7 @@ def test_a_named_path_that_does_not_exist_is_a_usage_error(tmp_path):
 
 def test_a_missing_path_in_a_list_stays_an_input(tmp_path):
     missing = os.fsencode(tmp_path / "gone.mp4")
-    assert collect([], [io.BytesIO(missing + b"\n")]).paths == [missing]
+    assert list(collect([], [io.BytesIO(missing + b"\n")]).paths) == [missing]
 
 
 @pytest.mark.parametrize(("null", "separator"), [(False, b"\n"), (False, b"\r\n"), (True, b"\0")])
@@ -75,6 +76,14 @@ def test_nul_separated_names_keep_newlines_and_undecodable_bytes():
     assert named == [b"new\nline.mp4", b"bad\xff.mp4"]
 
 
+@pytest.mark.parametrize("part", [1, 3, 5, 100])
+def test_a_nul_separated_list_may_be_cut_anywhere_while_it_is_read(monkeypatch, part):
+    monkeypatch.setattr(paths, "_LIST_PART", part)
+    listed = io.BytesIO(b"a.mp4\0\0bcdef.mp4\0g")
+    named = [os.path.basename(path) for path in collect([], [listed], null=True).paths]
+    assert named == [b"a.mp4", b"bcdef.mp4", b"g"]
+
+
 def test_an_unannounced_nul_separated_list_is_refused():
     with pytest.raises(UsageError) as caught:
         collect([], [io.BytesIO(b"a.mp4\0b.mp4\0")])
@@ -84,7 +93,7 @@ def test_an_unannounced_nul_separated_list_is_refused():
 def test_paths_are_absolute_so_that_a_run_can_be_resumed_from_anywhere(tmp_path, monkeypatch):
     touch(tmp_path / "v" / "a.mp4")
     monkeypatch.chdir(tmp_path / "v")
-    assert collect(["."]).paths == collect([str(tmp_path)]).paths
+    assert list(collect(["."]).paths) == list(collect([str(tmp_path)]).paths)
 
 
 def test_a_folder_in_a_list_is_walked(tmp_path):

@@ -244,7 +244,7 @@ def test_a_folder_of_pictures_is_not_mixed_with_a_new_scan(folder, tmp_path):
 
 def test_pictures_of_a_scan_are_not_scanned(out):
     found = collect([str(out.parent)])
-    assert found.paths == []
+    assert list(found.paths) == []
     out.with_suffix(".run.json").unlink()
     assert len(collect([str(out.parent)]).paths) > 0, "any other folder of that name is scanned"
 
