@@ -62,7 +62,7 @@ class Pipeline:
             clock=clock,
         )
         self._score = ScoreStage(scorers, warn, explain=options.explain or options.evidence, clock=clock)
-        # Never repeated, so that events of a scan that was abandoned are not taken for those of the next.
+        # Never repeated, so that events of an abandoned scan are not mistaken for those of the next.
         self._numbers = count()
         # Number of each video in progress -> when it was started, on the monotonic clock in seconds.
         self._began: dict[int, float] = {}
