@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,12 @@ from deepscan.media.decoders import AUTO
 from deepscan.outcomes import Status
 from deepscan.scanning.journal import JournalEntry
 from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.path_spool import PathSet, PathSpool
 from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.runfile import FREE_PARAMETERS, typed_option
+
+#: Files that are checked before the first result is taken, for each thread.
+_CHECKED_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ def _found_again(model: str, run: Mapping[str, Any]) -> str:
 
 
 def plan(
-    paths: Sequence[bytes], recorded: Iterable[JournalEntry], retry: Collection[Status] = ()
+    paths: Iterable[bytes], recorded: Iterable[JournalEntry], retry: Collection[Status] = ()
 ) -> ResumePlan:
     """Compare a journal with the files as they are now.
 
@@ -103,21 +108,42 @@ def plan(
     broken link) is kept if there is still not a readable file.
 
     Args:
-        paths: The files that the command line names.
+        paths: The files that the command line names; there may be millions.
         recorded: The journal's entries; if a path has several, the last counts.
         retry: Statuses of videos to scan again.
     """
     known = {os.path.realpath(entry.path): entry for entry in recorded}
-    wanted = {os.path.realpath(path): path for path in paths}
-    candidates = [key for key in wanted if key in known and known[key].status not in retry]
+    todo, seen = PathSpool(), PathSet()
+    workers = min(32, usable_cpus() + 4)
     # Hashing releases the interpreter lock, so threads can read several files at once.
-    with ThreadPoolExecutor(min(32, usable_cpus() + 4)) as threads:
-        unchanged = threads.map(lambda key: _unchanged(key, known[key]), candidates)
-        standing = {key for key, same in zip(candidates, unchanged, strict=True) if same}
-    return ResumePlan(
-        kept=tuple(entry for key, entry in known.items() if key in standing or key not in wanted),
-        todo=tuple(path for key, path in wanted.items() if key not in standing),
-    )
+    with ThreadPoolExecutor(workers) as threads:
+        checking: deque[tuple[bytes, bytes, Future[bool] | None]] = deque()
+
+        def settle_first() -> None:
+            path, key, unchanged = checking.popleft()
+            if unchanged is None or not unchanged.result():
+                todo.append(path)
+                known.pop(key, None)
+
+        try:
+            for path in paths:
+                key = os.path.realpath(path)
+                if not seen.add(key):
+                    continue
+                entry = known.get(key)
+                unchanged = None
+                if entry is not None and entry.status not in retry:
+                    unchanged = threads.submit(_unchanged, key, entry)
+                checking.append((path, key, unchanged))
+                if len(checking) > _CHECKED_AHEAD * workers:
+                    settle_first()
+            while checking:
+                settle_first()
+        except BaseException:
+            # Do not hash the other files first.
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    return ResumePlan(kept=tuple(known.values()), todo=todo)
 
 
 def _unchanged(path: bytes, entry: JournalEntry) -> bool:

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from deepscan.scanning import resume
 from deepscan.scanning.journal import JournalEntry
 from deepscan.scanning.resume import plan
 
@@ -82,4 +83,19 @@ def test_an_undecodable_name_is_found_again(tmp_path):
     with open(path, "wb") as file:
         file.write(b"content")
     record = entry(path, "ok", hashlib.sha256(b"content").hexdigest(), 7)
-    assert plan([path], [record]).todo == ()
+    assert list(plan([path], [record]).todo) == []
+
+
+def test_many_videos_are_planned_in_their_order_and_each_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(resume, "_CHECKED_AHEAD", 1)
+    monkeypatch.setattr(resume, "usable_cpus", lambda: 1)
+    paths = [tmp_path / f"{number:03}.mp4" for number in range(40)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    records = [scanned(path) for path in paths[::2]]
+    for path in paths[::6]:
+        path.write_bytes(b"changed")
+    kept, todo = split([*paths, *paths[:5]], records)
+    left = [path for at, path in enumerate(paths) if at % 2 or at % 6 == 0]
+    assert kept == [str(path) for path in paths if path not in left]
+    assert todo == [os.fsencode(path.name) for path in left]
