@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deepscan.devices import Budget, usable_cpus
 from deepscan.errors import ContractError, MissingError, package_hint
 from deepscan.offline import import_onnxruntime
 
@@ -29,7 +30,7 @@ def open_session(
     Args:
         path: The ONNX file.
         device: `cpu` or `cuda`.
-        threads: Threads of one run; None for the number of cores.
+        threads: Threads of one run; None for one per core that this process may use.
         provider: Name and options of a provider to try before that of the device.
 
     Returns:
@@ -49,6 +50,7 @@ def open_session(
     options.log_severity_level = 3
     # A thread that spins while waiting takes its core from the decoders and the other sessions.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    threads = threads or Budget(usable_cpus()).threads
     if threads is not None:
         options.intra_op_num_threads = threads
     chain: list[Any] = [PROVIDERS["cpu"]]

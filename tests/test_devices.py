@@ -1,10 +1,11 @@
 """Test what a process may use of a machine: CPUs by affinity and quota."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from deepscan import devices
+from deepscan import devices, onnx_session
 from deepscan.devices import Budget, cgroup_quota, usable_cpus
 
 
@@ -87,3 +88,24 @@ def test_a_budget_for_the_cpu_asks_no_driver(monkeypatch):
 def test_a_budget_without_a_cpu_or_with_negative_gpus_is_refused(cpus, gpus):
     with pytest.raises(ValueError, match="must"):
         Budget(cpus, gpus)
+
+
+@pytest.mark.parametrize(("named", "threads"), [(None, 4), (1, 1)])
+def test_a_session_takes_no_more_threads_than_there_are_cpus_for_this_process(monkeypatch, named, threads):
+    taken = []
+
+    class Runtime:
+        class SessionOptions:
+            def add_session_config_entry(self, name, value):
+                pass
+
+        @staticmethod
+        def InferenceSession(path, sess_options, providers):
+            taken.append(sess_options.intra_op_num_threads)
+            return type("Session", (), {"get_providers": lambda self: providers})()
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(onnx_session, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(onnx_session, "import_onnxruntime", lambda: Runtime)
+    onnx_session.open_session(Path("model.onnx"), threads=named)
+    assert taken == [threads]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deepscan.cards import ModelCard
-from deepscan.devices import Budget, usable_cpus
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import UsageError
 from deepscan.faces.face_filter import FaceFilter
@@ -67,7 +66,7 @@ def load_models(
     Args:
         options: The scan's parameters.
         earlier: The record of the run to resume, None for a new one.
-        threads: Threads of each session on a CPU, None for one per core.
+        threads: Threads of each session on a CPU, None for one per core that this process may use.
 
     Raises:
         DeepscanError: A model, a package or a device is missing or unusable.
@@ -102,7 +101,7 @@ def model_names(model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 def load_scorer(options: ScanOptions) -> Scorer:
     """Load the detector that the options name, or the first of several, and check its golden score."""
-    return _ready(load_card(options.model), options, Budget(usable_cpus()).threads)
+    return _ready(load_card(options.model), options, None)
 
 
 def load_scorers(options: ScanOptions, threads: int | None = None) -> tuple[Scorer, ...]:
@@ -112,7 +111,7 @@ def load_scorers(options: ScanOptions, threads: int | None = None) -> tuple[Scor
 
     Args:
         options: The scan's parameters.
-        threads: Threads of each session on a CPU, None for one per core.
+        threads: Threads of each session on a CPU, None for one per core that this process may use.
 
     Raises:
         UsageError: Two of them have the same name, so a record could not distinguish them.
