@@ -3,6 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent import futures
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -127,11 +128,9 @@ class ScoreStage:
                 self._batchers[name].warning = ""
                 self._warn(f"the detector {name}: {warning}")
             for face, found in zip(batch, results, strict=True):
-                observation = face.observation
+                observation, video = face.observation, self._videos[face.video]
                 if isinstance(found, Exception):
-                    self._videos[
-                        face.video
-                    ].failure = f"the detector {name} failed at frame {observation.face.index}: {found}"
+                    video.failure = f"the detector {name} failed at frame {observation.face.index}: {found}"
                     continue
                 observation.raws[name], explanation = found
                 if explanation is not None:
@@ -164,7 +163,8 @@ class ScoreStage:
         if self._thread is None:
             if self._dropped is not None:
                 # The detectors are not made for two threads.
-                futures.wait([self._dropped])
+                with suppress(futures.CancelledError):
+                    self._dropped.exception()
                 self._dropped = None
             self._thread = futures.ThreadPoolExecutor(1, thread_name_prefix="detector")
         return self._thread
