@@ -9,6 +9,9 @@ import pytest
 from deepscan.detectors import DETECTORS
 from deepscan.offline import turn_reports_off
 from tests.covered import let_decoders_end
+from tests.storage.moto import moto_server, s3
+
+__all__ = ["moto_server", "s3"]
 
 # Each core runs a pytest process, so more torch threads per process would only wait. Set before torch is
 # imported.
@@ -26,7 +29,7 @@ hypothesis.settings.load_profile("fixed")
 
 #: Modules whose functions start processes; fixtures that start processes, train or export.
 STARTING = {"subprocess", "tests.command", "tests.terminal", "deepscan.media.pool"}
-SLOW_FIXTURES = {"published", "published_folder", "stubbed", "pools"}
+SLOW_FIXTURES = {"published", "published_folder", "stubbed", "pools", "moto_server", "s3"}
 
 
 def pytest_collection_modifyitems(items):

@@ -36,7 +36,7 @@ LAYERS = (
         "metrics",
         "calibration",
     ),
-    *("media", "faces", "backbones", "detectors", "engines", "models", "scanning"),
+    *("storage", "media", "faces", "backbones", "detectors", "engines", "models", "scanning"),
     *("api", "face_scoring"),
     *("report", "data", "training", "evaluation", "analyses"),
     *("bench", "doctor", "cli", "__main__"),

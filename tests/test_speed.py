@@ -24,6 +24,7 @@ from deepscan.models.lookup import DEFAULT_MODEL
 from deepscan.scanning.loading import load_scorer
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.pipeline import Pipeline
+from deepscan.scanning.sources import local_items
 from tests.scanning import test_pipeline as fakes
 
 FRAMES = 16
@@ -97,7 +98,9 @@ def test_a_scan_keeps_no_memory_of_finished_videos():
     pool, options = fakes.Pool(videos), ScanOptions(model="none")
     tracemalloc.start()
     try:
-        for _ in Pipeline(options, pool, fakes.Finder(), [fakes.Scorer()], "run", pytest.fail).scan(videos):
+        for _ in Pipeline(options, pool, fakes.Finder(), [fakes.Scorer()], "run", pytest.fail).scan(
+            local_items(videos)
+        ):
             memory.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()

@@ -10,6 +10,7 @@ from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.finder import FaceFinder
 from deepscan.faces.looks import Looks
 from deepscan.faces.stage import FRAME_BATCH
+from deepscan.media.frames import DecodeReport
 from deepscan.media.jobs import DecodeJob
 from deepscan.media.pool import DecodePool
 from deepscan.scanning.cpu_time import CpuClock
@@ -17,8 +18,12 @@ from deepscan.scanning.extract_stage import ExtractStage
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.outcome import ExtractedVideo, build_record
 from deepscan.scanning.picture_folder import PictureFolder, illustrate
-from deepscan.scanning.record_lines import RecordLine
+from deepscan.scanning.record_lines import RecordLine, utc_now
 from deepscan.scanning.score_stage import ScoreStage
+from deepscan.scanning.sources import ScanItem
+
+#: Seconds between two looks for the next item while none is ready and nothing else is to be done.
+_ITEM_WAIT = 0.02
 
 
 class Pipeline:
@@ -66,12 +71,13 @@ class Pipeline:
         self._numbers = count()
         # Number of each video in progress -> when it was started, on the monotonic clock in seconds.
         self._began: dict[int, float] = {}
+        self._items: dict[int, ScanItem] = {}
         self._extracted: dict[int, ExtractedVideo] = {}
         self._scanning = False
 
     def scan(
         self,
-        paths: Iterable[bytes],
+        items: Iterable[ScanItem | None],
         on_progress: Callable[[bytes | None], None] = lambda path: None,
     ) -> Generator[RecordLine, None, None]:
         """Scan videos and yield the record of each as it ends; between records, only decoding goes on.
@@ -79,7 +85,8 @@ class Pipeline:
         A pipeline can scan again when a scan has ended or was closed.
 
         Args:
-            paths: The files as bytes, consumed as decoders become idle. Each gets one record.
+            items: The videos, consumed as decoders become idle. Each gets one record. None means that no item
+                is ready yet, for example because one is being fetched.
             on_progress: Called with the path of each video that is started, and with None at least twice a
                 second while videos are being scanned.
 
@@ -90,30 +97,39 @@ class Pipeline:
             raise RuntimeError("another scan of this pipeline is still going on")
         self._scanning = True
         try:
-            yield from self._work_off(iter(paths), on_progress)
+            yield from self._work_off(iter(items), on_progress)
         finally:
             self._extract.abandon()
             self._score.close()
+            for item in self._items.values():
+                item.release()
+            self._items.clear()
             self._began.clear()
             self._extracted.clear()
             self._scanning = False
 
     def _work_off(
-        self, paths: Iterator[bytes], on_progress: Callable[[bytes | None], None]
+        self, items: Iterator[ScanItem | None], on_progress: Callable[[bytes | None], None]
     ) -> Iterator[RecordLine]:
         extract, score, exhausted = self._extract, self._score, False
         while not exhausted or self._began:
-            while not exhausted and extract.idle:
-                path = next(paths, None)
-                if path is None:
+            pending = failed = False
+            # Write the record of an item that failed before taking the next: a store may lack millions.
+            while not (exhausted or pending or failed) and extract.idle:
+                try:
+                    item = next(items)
+                except StopIteration:
                     exhausted = True
                     break
-                number = next(self._numbers)
-                self._began[number] = time.monotonic()
-                extract.start(DecodeJob(number, path))
-                on_progress(path)
-            ready = extract.frames or (len(score) and not score.busy)
-            quiet = not extract.poll(0.0 if ready else 0.01 if score.busy else 0.5)
+                if item is None:
+                    pending = True
+                else:
+                    self._start(item)
+                    on_progress(item.path)
+                    failed = item.failure is not None
+            ready = failed or extract.frames or (len(score) and not score.busy)
+            wait = 0.01 if score.busy else _ITEM_WAIT if pending else 0.5
+            quiet = not extract.poll(0.0 if ready else wait)
             # Run a batch when it is full, or when nothing has arrived to fill it. Crops of a crowd must not
             # pile up: with two batches of them waiting, do not find more faces.
             most = 2 * score.batch
@@ -122,9 +138,24 @@ class Pipeline:
             if len(score) < most and (extract.frames >= FRAME_BATCH or (quiet and extract.frames)):
                 extract.find(score.add)
             score.collect(wait=False)
-            self._extracted.update((video.id, video) for video in extract.ended())
+            for video in extract.ended():
+                self._extracted[video.id] = video
+                self._items[video.id].release()
+                del self._items[video.id]
             yield from self._finish()
             on_progress(None)
+
+    def _start(self, item: ScanItem) -> None:
+        """Start decoding a video, or end it if it could not be fetched."""
+        number = next(self._numbers)
+        self._began[number] = time.monotonic()
+        if item.failure is None:
+            self._items[number] = item
+            self._extract.start(DecodeJob(number, item.path, file=item.file))
+            return
+        status, detail = item.failure
+        report = DecodeReport(status, detail, (), item.sha256, item.size, None, None, 0, 0, {})
+        self._extracted[number] = ExtractedVideo(number, item.path, report, utc_now(), (), (), "", {})
 
     def _finish(self) -> Iterator[RecordLine]:
         done = [number for number in sorted(self._extracted) if not self._score.waiting(number)]

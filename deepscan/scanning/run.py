@@ -24,6 +24,7 @@ from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.resume import ResumePlan, plan
+from deepscan.scanning.sources import local_items
 
 LOG = get_logger(__name__)
 
@@ -176,7 +177,7 @@ def iterate_scan(
     models = load_models(options, threads=budget.threads)
     count = workers or max(1, min(budget.cpus, len(paths)))
     with DecodePool(decode_options(models.options), count) as pool:
-        yield from _pipeline(models, pool, runfile.new_id(), LOG.warning).scan(paths)
+        yield from _pipeline(models, pool, runfile.new_id(), LOG.warning).scan(local_items(paths))
 
 
 def _pipeline(
@@ -228,7 +229,7 @@ def _scan(
     if output.out is None:
         listener.planned(len(planned.todo), iter(()))
 
-        for record in pipeline.scan(planned.todo, listener.at_work):
+        for record in pipeline.scan(local_items(planned.todo), listener.at_work):
             summary.count(record.status, record.verdict)
             listener.ended(record.to_json())
         return summary
@@ -240,7 +241,7 @@ def _scan(
         listener.planned(len(planned.todo), _kept(output.journal, planned.kept))
 
         try:
-            for record in pipeline.scan(planned.todo, listener.at_work):
+            for record in pipeline.scan(local_items(planned.todo), listener.at_work):
                 line = record.to_json()
                 journal.append(line)
                 summary.count(record.status, record.verdict)

@@ -17,6 +17,7 @@ from deepscan.scanning.extract_stage import LOOKS_KEPT, VideoState
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.outcome import FaceObservation
 from deepscan.scanning.pipeline import Pipeline
+from deepscan.scanning.sources import ScanItem, local_items
 
 POINTS = np.array([[40, 40], [80, 40], [60, 60], [45, 80], [75, 80]], np.float32)
 
@@ -113,7 +114,9 @@ def run(videos, scorers=(), slots=2, warn=pytest.fail, face_filter=None):
     pool, finder = Pool(videos, slots), Finder()
     options = ScanOptions(model="none")
     scorers = scorers if isinstance(scorers, list | tuple) else [scorers]
-    records = list(Pipeline(options, pool, finder, scorers, "run", warn, face_filter).scan(list(videos)))
+    records = list(
+        Pipeline(options, pool, finder, scorers, "run", warn, face_filter).scan(local_items(videos))
+    )
     assert pool.out == 0, "every frame is released"
     return {record.path: record for record in records}, pool, finder
 
@@ -338,3 +341,51 @@ def test_crops_for_looks_are_kept_in_bounded_memory_and_spread_over_the_video(co
     step = {10: 1, LOOKS_KEPT: 1, 3 * LOOKS_KEPT: 4}[count]
     assert kept == list(range(step - 1, count, step))
     assert len(kept) <= LOOKS_KEPT
+
+
+def scan_items(items, videos=None, slots=2):
+    pool = Pool(videos or {})
+    return list(Pipeline(ScanOptions(model="none"), pool, Finder(), [], "run", pytest.fail).scan(items))
+
+
+def test_a_video_that_could_not_be_fetched_gets_a_record_without_decoding():
+    items = [ScanItem(b"s3://b/gone", size=7, failure=("error", "the object does not exist"))]
+    (record,) = scan_items(items)
+    assert (record.path, record.status, record.detail, record.size) == (
+        b"s3://b/gone",
+        "error",
+        "the object does not exist",
+        7,
+    )
+    assert (record.sha256, record.media, record.score) == (None, None, None)
+
+
+def test_a_scan_goes_on_while_no_item_is_ready():
+    videos = {b"a": (frames(3), report()), b"b": (frames(3), report())}
+    items = [None, ScanItem(b"a"), None, None, ScanItem(b"b"), None]
+    assert [record.path for record in scan_items(iter(items), videos)] == [b"a", b"b"]
+
+
+def test_records_of_items_that_failed_are_not_held_back_until_all_items_are_taken():
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield ScanItem(b"%d" % number, failure=("error", "gone"))
+
+    pipeline = Pipeline(ScanOptions(model="none"), Pool({}), Finder(), [], "run", pytest.fail)
+    next(pipeline.scan(items()))
+    assert len(taken) == 1
+
+
+def test_items_are_released_when_they_are_decoded_and_when_the_scan_is_given_up():
+    released = []
+    videos = {b"a": (frames(3), report()), b"long": (frames(400), report())}
+    items = [ScanItem(path, release=lambda path=path: released.append(path)) for path in videos]
+    pipeline = Pipeline(ScanOptions(model="none"), Pool(videos), Finder(), [], "run", pytest.fail)
+    scan = pipeline.scan(items)
+    assert next(scan).path == b"a"
+    assert released == [b"a"]
+    scan.close()
+    assert released == [b"a", b"long"]

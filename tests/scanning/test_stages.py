@@ -14,6 +14,7 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.outcome import build_record
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.score_stage import ScoreStage
+from deepscan.scanning.sources import local_items
 from tests.scanning.test_pipeline import Filter, Finder, Pool, Scorer, frames, report
 
 OPTIONS = ScanOptions(model="none")
@@ -78,7 +79,7 @@ def test_stages_in_two_processes_give_the_records_of_the_pipeline(monkeypatch):
         scored = pickle.loads(pickle.dumps(score.run(part, slices.pop(part.id, []))))
         records.append(build_record(scored, models, OPTIONS, "run", least_face=Filter.least))
     assert slices == {}, "no slice comes after its video"
-    assert by_path(records) == by_path(pipeline(Pool(videos())).scan(videos()))
+    assert by_path(records) == by_path(pipeline(Pool(videos())).scan(local_items(videos())))
     scores = {record.path: record.score for record in records}
     assert 0 < scores[b"a"] < 1 and scores[b"none"] is None
 
@@ -110,16 +111,18 @@ def test_two_jobs_in_progress_cannot_have_the_same_id():
 
 def test_a_pipeline_scans_again():
     both = pipeline(Pool(videos()))
-    assert by_path(both.scan(videos())) == by_path(both.scan(videos()))
+    assert by_path(both.scan(local_items(videos()))) == by_path(both.scan(local_items(videos())))
 
 
 def test_a_pipeline_scans_again_after_a_scan_that_was_abandoned():
     pool = Pool({**videos(), b"long": (fading(400), report())}, slots=1)
     both = pipeline(pool)
-    unfinished = both.scan([b"a", b"long"])
+    unfinished = both.scan(local_items([b"a", b"long"]))
     assert next(unfinished).path == b"a"
     unfinished.close()
-    assert by_path(both.scan(videos())) == by_path(pipeline(Pool(videos())).scan(videos()))
+    assert by_path(both.scan(local_items(videos()))) == by_path(
+        pipeline(Pool(videos())).scan(local_items(videos()))
+    )
     assert pool.out == 0, "every frame is released, also those of the abandoned video"
 
 
@@ -138,7 +141,7 @@ def test_the_next_scan_waits_for_a_batch_of_one_that_was_abandoned():
             return super().score(crops)
 
     both = pipeline(Pool({b"a": (fading(4), report()), b"b": (frames(1), report("timeout", "late"))}), Slow())
-    unfinished = both.scan([b"a"], lambda path: both._score.busy and began.wait(10) and stop())
+    unfinished = both.scan(local_items([b"a"]), lambda path: both._score.busy and began.wait(10) and stop())
 
     def stop():
         raise KeyboardInterrupt
@@ -146,15 +149,15 @@ def test_the_next_scan_waits_for_a_batch_of_one_that_was_abandoned():
     with pytest.raises(KeyboardInterrupt):
         list(unfinished)
     threading.Timer(0.2, go_on.set).start()
-    (record,) = both.scan([b"a"])
+    (record,) = both.scan(local_items([b"a"]))
     assert record.status == "ok"
     assert set(at_once) == {1}
 
 
 def test_two_scans_of_one_pipeline_at_once_are_refused():
     both = pipeline(Pool(videos()))
-    first = both.scan([b"a", b"none"])
+    first = both.scan(local_items([b"a", b"none"]))
     next(first)
     with pytest.raises(RuntimeError, match="still going on"):
-        next(both.scan([b"a"]))
+        next(both.scan(local_items([b"a"])))
     first.close()

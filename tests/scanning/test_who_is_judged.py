@@ -13,6 +13,7 @@ from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.frames import Frame
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.pipeline import Pipeline
+from deepscan.scanning.sources import local_items
 from tests.faces.alive import speaking
 from tests.scanning.test_pipeline import Pool, Scorer, report
 
@@ -60,7 +61,7 @@ def scanned(finder, left, right, scorer):
     pool = Pool({b"a": (frames, report())})
     options = ScanOptions(model="none")
     pipeline = Pipeline(options, pool, finder, [scorer], "run", pytest.fail, FaceFilter())
-    (record,) = pipeline.scan([b"a"])
+    (record,) = pipeline.scan(local_items([b"a"]))
     return record
 
 
