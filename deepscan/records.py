@@ -385,6 +385,11 @@ class Record(JsonObject):
         path_bytes: The path in hexadecimal, only where it is not valid UTF-8: `path` is not exact then.
         sha256: SHA-256 of the file, null if it could not be read.
         bytes: Size of the file in bytes, null if it could not be read.
+        mtime_ns: When the file was last modified, in nanoseconds since 1970, as it was when the scan opened
+            it; null if it could not be read, for objects of a store, and in records of earlier versions.
+        etag: ETag of an object of a store; missing for files.
+        copied_from: Path of the file with equal content whose results these are: it was scanned in the same
+            run, and this one was not decoded. Missing in all other records.
         status: `ok`; `no_face` and `too_short`, which are outcomes too; or why the file could not be scanned:
             `decode_error`, `timeout`, `unsupported`, `changed` (during the scan), `error`.
         detail: Why the status is not `ok`, in one line; else empty.
@@ -412,6 +417,9 @@ class Record(JsonObject):
     path_bytes: Annotated[Annotated[str, Limit("pattern", "^([0-9a-f]{2})+$")] | None, OMIT] = None
     sha256: Sha256 | None
     bytes: Count | None
+    mtime_ns: int | None = None
+    etag: Annotated[str | None, OMIT] = None
+    copied_from: Annotated[str | None, OMIT] = None
     status: Status
     detail: str
     warnings: tuple[str, ...]

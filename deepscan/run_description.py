@@ -326,6 +326,9 @@ class RunSession(JsonObject):
         workers: Number of processes that decode.
         frame_buffer: What frames are passed in: `memory`, or `file` for a temporary file.
         inputs: What it was asked to scan.
+        inputs_checked: How it was decided which records of earlier sessions are kept: with `mtime`, a file
+            has the recorded size and time of modification, or else the recorded hash; with `sha256`, every
+            file was hashed. Null if there were no records.
         libraries: Version of each library.
         machine: The machine.
     """
@@ -341,6 +344,7 @@ class RunSession(JsonObject):
     workers: Positive
     frame_buffer: Literal["memory", "file"]
     inputs: RunInputs | None = None
+    inputs_checked: Literal["mtime", "sha256"] | None = None
     libraries: Mapping[str, str]
     machine: RunMachine
 

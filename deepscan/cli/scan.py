@@ -130,6 +130,14 @@ def scan(
             metavar="STATUS",
         ),
     ] = None,
+    verify_inputs: Annotated[
+        bool,
+        opt.output_option(
+            "--verify-inputs",
+            help="With --resume, hash every recorded file again. Otherwise a file with the recorded size and "
+            "modification time counts as unchanged.",
+        ),
+    ] = False,
     overwrite: opt.Overwrite = False,
     case: Annotated[
         str | None,
@@ -214,6 +222,7 @@ def scan(
         resume=resume,
         overwrite=overwrite,
         retry=frozenset(retry or ()),  # type: ignore[arg-type]  # it checks itself
+        verify_inputs=verify_inputs,
     )
     earlier = output.begun()
     options = scan_options(values, context, earlier)
@@ -247,6 +256,7 @@ def scan(
         except (KeyboardInterrupt, Terminated) as error:
             view.show_table()
             kept = [*(f"--fail-on={each}" for each in verdicts), *(f"--retry={each}" for each in retry or ())]
+            kept += ["--verify-inputs"] if verify_inputs else []
             raise Interrupted(exit_code_of(error), view.interrupted(error), resume_hint(output, inputs, kept))
     view.show_table()
     view.show_summary(summary)

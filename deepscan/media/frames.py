@@ -181,6 +181,8 @@ class DecodeReport:
         decoded: Number of distinct frames that were delivered.
         seconds: Stage -> seconds spent in the worker: `hash`, `probe`, `decode`, and `wait` for delivered
             frames to be released. With `CPU_SUFFIX`, the CPU time of a stage.
+        mtime_ns: When the file was last modified, in nanoseconds since 1970; None if it could not be read, or
+            if a copy of it was opened.
     """
 
     status: Status
@@ -193,3 +195,4 @@ class DecodeReport:
     asked: int
     decoded: int
     seconds: Mapping[str, float]
+    mtime_ns: int | None = None

@@ -158,6 +158,7 @@ class DecodeProgress:
         info: The file's facts, once known.
         sha256: Its digest, once known.
         size: Its size in bytes, once known.
+        mtime_ns: When it was last modified, in nanoseconds since 1970, once known.
         seconds: Stage -> seconds spent in it, as far as reported.
         asked: How many frames are sampled.
         decoded: Indices of the frames that were delivered.
@@ -168,6 +169,7 @@ class DecodeProgress:
     info: MediaInfo | None = None
     sha256: str | None = None
     size: int | None = None
+    mtime_ns: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     asked: int = 0
     decoded: list[int] = field(default_factory=list)

@@ -210,6 +210,8 @@ class DecodePool:
             task.clock.resume(at)
         elif kind == "hashed":
             task.progress.sha256, task.progress.size = message["sha256"], message["size"]
+            if task.job.file is None:
+                task.progress.mtime_ns = message["mtime_ns"]
             task.progress.seconds |= message["seconds"]
         elif kind == "opened":
             if task.progress.info is None:
@@ -298,8 +300,13 @@ class DecodePool:
         )
 
     def _report(self, task: Task, **content: Any) -> None:
+        progress = task.progress
         report = DecodeReport(
-            sha256=task.progress.sha256, size=task.progress.size, info=task.progress.info, **content
+            sha256=progress.sha256,
+            size=progress.size,
+            mtime_ns=progress.mtime_ns,
+            info=progress.info,
+            **content,
         )
         LOG.debug(
             "%r: %s, %d of %d frames decoded by %s",

@@ -48,6 +48,11 @@ class SourceFile:
         """Size in bytes when it was opened."""
         return self._opened.st_size
 
+    @property
+    def mtime_ns(self) -> int:
+        """Time of its last modification when it was opened, in nanoseconds since 1970."""
+        return self._opened.st_mtime_ns
+
     def url(self) -> str:
         """Return a name under which a library can open the file."""
         return f"/dev/fd/{self.fd}"

@@ -125,7 +125,13 @@ class DecodeSession:
             with SourceFile(os.fsencode(self._job["path"])) as source:
                 with self._timed("hash"):
                     digest = source.digest()
-                self._send("hashed", sha256=digest, size=source.size, seconds=self._seconds)
+                self._send(
+                    "hashed",
+                    sha256=digest,
+                    size=source.size,
+                    mtime_ns=source.mtime_ns,
+                    seconds=self._seconds,
+                )
                 try:
                     self._open_and_decode(source)
                 except MediaError as error:

@@ -25,6 +25,9 @@ class JournalEntry:
         sha256: SHA-256 of the video, None if it could not be read.
         size: Size of the video in bytes, None likewise.
         run: Identifier of the run.
+        mtime_ns: When the video was last modified, in nanoseconds since 1970; None likewise, for objects, and
+            in records of earlier versions.
+        started: When its scan began, UTC, ISO 8601; empty if unknown.
     """
 
     offset: int
@@ -35,6 +38,8 @@ class JournalEntry:
     sha256: str | None
     size: int | None
     run: str
+    mtime_ns: int | None = None
+    started: str = ""
 
 
 class Journal(AppendFile):
@@ -109,6 +114,8 @@ def entries(path: Path) -> Iterator[JournalEntry]:
             record["sha256"],
             record["bytes"],
             record["run"],
+            record.get("mtime_ns"),
+            record.get("started", ""),
         )
 
 

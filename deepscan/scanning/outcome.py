@@ -109,6 +109,7 @@ def build_record(
         "run": run,
         "sha256": report.sha256,
         "size": report.size,
+        "mtime_ns": report.mtime_ns,
         "media": media,
         "started": video.started,
         "seconds": video.seconds,

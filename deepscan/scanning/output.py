@@ -26,19 +26,24 @@ class ScanOutput:
         resume: Continue the existing run.
         overwrite: Replace existing files.
         retry: Statuses of videos that a resumed run scans again.
+        verify_inputs: Whether a resumed run hashes every recorded file again, not only those whose size or
+            time of modification differs.
     """
 
     out: Path | None = None
     resume: bool = False
     overwrite: bool = False
     retry: frozenset[Status] = frozenset()
+    verify_inputs: bool = False
 
     def __post_init__(self) -> None:
         require_choice("--retry", sorted(self.retry), STATUSES)
         if self.out is not None and not self.out.parent.is_dir():
             refuse_address(str(self.out), "cannot be written")
-        if self.out is None and (self.resume or self.overwrite or self.retry):
-            raise UsageError("--resume, --retry and --overwrite need --out FILE", "add --out FILE.jsonl")
+        if self.out is None and (self.resume or self.overwrite or self.retry or self.verify_inputs):
+            raise UsageError(
+                "--resume, --retry, --verify-inputs and --overwrite need --out FILE", "add --out FILE.jsonl"
+            )
         if self.out is None:
             return
         if not self.out.suffix:
@@ -46,6 +51,10 @@ class ScanOutput:
         WRITERS.get(self.out.suffix.removeprefix("."))
         if self.retry and not self.resume:
             raise UsageError("--retry needs --resume", "add --resume to scan those videos again")
+        if self.verify_inputs and not self.resume:
+            raise UsageError(
+                "--verify-inputs needs --resume", "leave it out: a new run reads every file anyway"
+            )
         if self.resume and self.overwrite:
             raise UsageError("--resume and --overwrite exclude each other", "use only one of them")
 

@@ -28,6 +28,10 @@ class RecordLine:
         run: Identifier of the run, see `run.json`.
         sha256: SHA-256 of the file before decoding, None if it could not be read.
         size: Size of the file in bytes, None if it could not be read.
+        mtime_ns: When the file was last modified, in nanoseconds since 1970; None if it could not be read, or
+            if it is an object of a store.
+        etag: ETag of the object, None for a file.
+        copied_from: Path of the video with equal content whose record this is, None if it was scanned itself.
         warnings: What weakens the outcome although the status is `ok`.
         verdict: None unless the status is `ok` and there is a detector.
         score: Probability of fake in [0, 1], None likewise.
@@ -50,6 +54,9 @@ class RecordLine:
     run: str
     sha256: str | None = None
     size: int | None = None
+    mtime_ns: int | None = None
+    etag: str | None = None
+    copied_from: bytes | None = None
     warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
     score: float | None = None
@@ -83,6 +90,9 @@ class RecordLine:
             **({} if raw is None else {"path_bytes": raw}),
             "sha256": self.sha256,
             "bytes": self.size,
+            "mtime_ns": self.mtime_ns,
+            **({} if self.etag is None else {"etag": self.etag}),
+            **({} if self.copied_from is None else {"copied_from": path_fields(self.copied_from)[0]}),
             "status": self.status,
             "detail": self.detail,
             "warnings": list(self.warnings),

@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import stat
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from deepscan.scanning.runfile import FREE_PARAMETERS, typed_option
 
 #: Files that are checked before the first result is taken, for each thread.
 _CHECKED_AHEAD = 4
+#: Seconds within which two modifications of a file may have the same time: FAT counts in steps of two.
+_CLOCK_RESOLUTION = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +104,34 @@ def _found_again(model: str, run: Mapping[str, Any]) -> str:
 
 
 def plan(
-    paths: Iterable[bytes], recorded: Iterable[JournalEntry], retry: Collection[Status] = ()
+    paths: Iterable[bytes],
+    recorded: Iterable[JournalEntry],
+    retry: Collection[Status] = (),
+    *,
+    verify_inputs: bool = False,
 ) -> ResumePlan:
     """Compare a journal with the files as they are now.
 
-    A record is kept if its file still has the recorded SHA-256. A record without SHA-256 (no permission, a
-    broken link) is kept if there is still not a readable file.
+    A record is kept if its file still has the recorded size and time of modification, or else the recorded
+    SHA-256. A record without SHA-256 (no permission, a broken link) is kept if there is still not a readable
+    file.
 
     Args:
         paths: The files that the command line names; there may be millions.
         recorded: The journal's entries; if a path has several, the last counts.
         retry: Statuses of videos to scan again.
+        verify_inputs: Whether to hash files with the recorded time of modification too.
     """
     known = {os.path.realpath(entry.path): entry for entry in recorded}
     todo, seen = PathSpool(), PathSet()
     workers = min(32, usable_cpus() + 4)
     # Hashing releases the interpreter lock, so threads can read several files at once.
     with ThreadPoolExecutor(workers) as threads:
-        checking: deque[tuple[bytes, bytes, Future[bool] | None]] = deque()
+        checking: deque[tuple[bytes, bytes, bool | Future[bool]]] = deque()
 
         def settle_first() -> None:
             path, key, unchanged = checking.popleft()
-            if unchanged is None or not unchanged.result():
+            if not (unchanged if isinstance(unchanged, bool) else unchanged.result()):
                 todo.append(path)
                 known.pop(key, None)
 
@@ -131,9 +141,11 @@ def plan(
                 if not seen.add(key):
                     continue
                 entry = known.get(key)
-                unchanged = None
+                unchanged: bool | Future[bool] = False
                 if entry is not None and entry.status not in retry:
-                    unchanged = threads.submit(_unchanged, key, entry)
+                    unchanged = not verify_inputs and _seems_unchanged(key, entry)
+                    if not unchanged:
+                        unchanged = threads.submit(_unchanged, key, entry)
                 checking.append((path, key, unchanged))
                 if len(checking) > _CHECKED_AHEAD * workers:
                     settle_first()
@@ -144,6 +156,25 @@ def plan(
             threads.shutdown(wait=False, cancel_futures=True)
             raise
     return ResumePlan(kept=tuple(known.values()), todo=todo)
+
+
+def _seems_unchanged(path: bytes, entry: JournalEntry) -> bool:
+    """Return whether a file has the recorded size and time of modification, without reading it."""
+    if entry.mtime_ns is None or entry.status == "changed":
+        return False
+    try:
+        now = os.stat(path)
+    except OSError:
+        return False
+    if not stat.S_ISREG(now.st_mode) or (now.st_size, now.st_mtime_ns) != (entry.size, entry.mtime_ns):
+        return False
+    # A file that is modified twice within the resolution of the file system's clock keeps the first time, so
+    # that time proves nothing about a file that was scanned right after it had been modified.
+    try:
+        started = datetime.fromisoformat(entry.started).timestamp()
+    except ValueError:
+        return False
+    return entry.mtime_ns / 1e9 + _CLOCK_RESOLUTION < started
 
 
 def _unchanged(path: bytes, entry: JournalEntry) -> bool:

@@ -139,6 +139,7 @@ def run_scan(
             run = earlier
         listener.loaded(run)
         planned = ResumePlan((), paths) if earlier is None else _resumed(paths, output, run, listener)
+        checked = "sha256" if output.verify_inputs else "mtime"
         count = workers or budget.cpus
         with DecodePool(decode_options(options), count) as pool:
             runfile.begin(
@@ -150,6 +151,7 @@ def run_scan(
                 workers=count,
                 frame_buffer=pool.buffer_kind,
                 inputs=inputs and inputs.to_json(),
+                inputs_checked=None if earlier is None else checked,
             )
             pictures = output.pictures if options.evidence else None
             pipeline = _pipeline(models, pool, run["id"], listener.warned, pictures)
@@ -212,7 +214,7 @@ def _resumed(
         )
     runfile.require_unchanged(run, output.journal)
     listener.checking(len(recorded))
-    return plan(paths, recorded, output.retry)
+    return plan(paths, recorded, output.retry, verify_inputs=output.verify_inputs)
 
 
 def _scan(

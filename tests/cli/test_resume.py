@@ -83,6 +83,21 @@ def test_the_same_parameters_may_be_repeated(begun):
     assert len(journal(begun.with_suffix(".jsonl"))) == 4
 
 
+@pytest.mark.parametrize("options", [(), ("--verify-inputs",)])
+def test_the_run_says_how_unchanged_files_were_recognised(begun, options):
+    ran = deepscan("scan", "--resume", "--out", begun, *options)
+    assert ran.code == 0, ran.err
+    sessions = json.loads(begun.with_suffix(".run.json").read_text())["sessions"]
+    assert [session["inputs_checked"] for session in sessions] == [None, "sha256" if options else "mtime"]
+
+
+@pytest.mark.parametrize("out", [True, False])
+def test_files_can_only_be_verified_when_resuming(videos, tmp_path, out):
+    options = ("--out", tmp_path / "out.jsonl") if out else ()
+    error, _ = deepscan("scan", videos, "--verify-inputs", *options).refused(ExitCode.USAGE)
+    assert "--resume" in error and "--verify-inputs" in error
+
+
 def test_another_model_is_refused(begun, tmp_path):
     other = toy.model(tmp_path / "toy")
     lines = deepscan("scan", "--resume", "--out", begun, "--model", other).refused(ExitCode.CONTRACT)

@@ -13,7 +13,7 @@ from tests.command import SAMPLES, deepscan
 
 GOLDEN = Path(__file__).parent / "sample_videos.jsonl"
 #: What depends on the run, the machine or the version, not on the videos.
-VOLATILE = ("started", "seconds", "run")
+VOLATILE = ("mtime_ns", "started", "seconds", "run")
 
 
 def scanned(precision: str, folder: Path) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ def test_frames_times_and_report(media):
     assert (report.status, report.detail, report.warnings) == ("ok", "", ())
     assert (report.asked, report.decoded) == (8, 8)
     assert report.size == media("vfr.mp4").stat().st_size
+    assert report.mtime_ns == media("vfr.mp4").stat().st_mtime_ns
     assert len(report.sha256) == 64
     assert report.info == out.info
     assert set(report.seconds) == {
@@ -47,6 +48,7 @@ def test_a_job_may_open_another_file_than_the_one_it_names(media, tmp_path):
         os.close(copy)
     good, bad = (ended[job.path] for job in jobs)
     assert (good.status, good.decoded, good.size) == ("ok", 4, media("plain.mp4").stat().st_size)
+    assert good.mtime_ns is None, "the time is that of the copy"
     assert (bad.status, bad.detail) == ("error", "the file does not exist")
 
 

@@ -9,8 +9,8 @@ from deepscan.scanning.record_lines import RecordLine, dump_line, recorded_path
 
 # fmt: off
 KEYS = [
-    "schema", "path", "sha256", "bytes", "status", "detail", "warnings", "verdict", "score", "calibrated",
-    "tracks", "frames", "shots", "media", "model", "run", "started", "seconds",
+    "schema", "path", "sha256", "bytes", "mtime_ns", "status", "detail", "warnings", "verdict", "score",
+    "calibrated", "tracks", "frames", "shots", "media", "model", "run", "started", "seconds",
 ]
 # fmt: on
 
@@ -27,6 +27,13 @@ def test_of_several_models_it_says_what_each_does():
     several = record(model={"name": "a+b"}, models=[{"name": "a"}, {"name": "b"}]).to_json()
     at = KEYS.index("model") + 1
     assert list(several) == [*KEYS[:at], "models", *KEYS[at:]]
+
+
+def test_only_an_object_has_an_etag_and_only_a_copy_names_its_original():
+    line = record(etag='"0f"', copied_from=b"caf\xe9.mp4").to_json()
+    at = KEYS.index("mtime_ns") + 1
+    assert list(line) == [*KEYS[:at], "etag", "copied_from", *KEYS[at:]]
+    assert (line["etag"], line["copied_from"]) == ('"0f"', "caf\ufffd.mp4")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -15,8 +17,19 @@ def scanned(path, status="ok", content=None):
     return entry(path, status, hashlib.sha256(content).hexdigest(), len(content))
 
 
-def entry(path, status="ok", sha256=None, size=None):
-    return JournalEntry(0, 0, os.fsencode(path), status, None, sha256, size, "run")
+def entry(path, status="ok", sha256=None, size=None, **more):
+    return JournalEntry(0, 0, os.fsencode(path), status, None, sha256, size, "run", **more)
+
+
+#: A time of modification, and when a scan began at least that much later, in seconds since 1970.
+MODIFIED, LATER = 1_700_000_000, 3
+
+
+def timed(path, after=LATER, **more):
+    """Give a file a time of modification; return a record that has it, of a scan that began later."""
+    os.utime(path, ns=(0, MODIFIED * 10**9 + 7))
+    started = datetime.fromtimestamp(MODIFIED + after, UTC).isoformat()
+    return replace(scanned(path, **more), mtime_ns=MODIFIED * 10**9 + 7, started=started)
 
 
 @pytest.fixture
@@ -44,6 +57,69 @@ def test_a_changed_file_is_scanned_again_even_at_the_same_size(videos):
     record = scanned(videos[0])
     videos[0].write_bytes(b"x" * record.size)
     assert split(videos, [record]) == ([], [b"a.mp4", b"b.mp4", b"c.mp4"])
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The names of the files that were hashed."""
+    names = []
+
+    def unchanged(path, record):
+        names.append(os.path.basename(path))
+        return real(path, record)
+
+    real = resume._unchanged
+    monkeypatch.setattr(resume, "_unchanged", unchanged)
+    return names
+
+
+def test_a_file_with_the_recorded_size_and_time_is_kept_without_reading_it(videos, hashed):
+    records = [timed(path) for path in videos]
+    # Its content no longer has the recorded hash, which shows that it is not read.
+    videos[0].write_bytes(b"x" * records[0].size)
+    os.utime(videos[0], ns=(0, records[0].mtime_ns))
+    assert split(videos, records) == ([str(path) for path in videos], [])
+    assert hashed == []
+
+
+def test_with_another_time_the_hash_decides(videos, hashed):
+    records = [timed(path) for path in videos]
+    for path in videos[:2]:
+        os.utime(path, ns=(0, MODIFIED * 10**9 + 8))
+    videos[1].write_bytes(b"x" * records[1].size)
+    assert split(videos, records) == ([str(videos[0]), str(videos[2])], [b"b.mp4"])
+    assert sorted(hashed) == [b"a.mp4", b"b.mp4"]
+
+
+def test_with_another_size_the_time_proves_nothing(videos):
+    record = timed(videos[0])
+    videos[0].write_bytes(b"x" * (record.size + 1))
+    os.utime(videos[0], ns=(0, record.mtime_ns))
+    assert split(videos[:1], [record]) == ([], [b"a.mp4"])
+
+
+def test_all_files_are_hashed_on_request(videos, hashed):
+    records = [timed(path) for path in videos]
+    videos[0].write_bytes(b"x" * records[0].size)
+    os.utime(videos[0], ns=(0, records[0].mtime_ns))
+    kept, todo = split(videos, records, verify_inputs=True)
+    assert (kept, todo) == ([str(videos[1]), str(videos[2])], [b"a.mp4"])
+    assert len(hashed) == 3
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        lambda path: timed(path, after=1),
+        lambda path: timed(path, status="changed"),
+        lambda path: replace(timed(path), mtime_ns=None),
+        lambda path: replace(timed(path), started=""),
+    ],
+    ids=["modified just before", "changed", "earlier version", "start unknown"],
+)
+def test_a_time_that_proves_nothing_is_not_relied_on(videos, hashed, record):
+    split(videos[:1], [record(videos[0])])
+    assert hashed == [b"a.mp4"]
 
 
 def test_a_status_to_retry_is_scanned_again(videos):

@@ -90,6 +90,7 @@ def test_a_record_has_all_the_facts(records):
     assert hopper["calibrated"] is True
     assert len(hopper["sha256"]) == 64
     assert hopper["bytes"] == (SAMPLES / "real_hopper.mp4").stat().st_size
+    assert hopper["mtime_ns"] == (SAMPLES / "real_hopper.mp4").stat().st_mtime_ns
     assert [line["index"] for line in hopper["frames"]] == [0, 33, 66, 99]
     assert [line["pts"] for line in hopper["frames"]] == pytest.approx([0, 1.32, 2.64, 3.96])
     media = hopper["media"]
@@ -142,6 +143,7 @@ def test_kill_9_half_way_and_resume_equals_an_uninterrupted_run(videos, model, w
     assert all(same(resumed[path], uninterrupted[path]) for path in resumed)
     sessions = json.loads(out.with_name("out.run.json").read_text())["sessions"]
     assert [session["kept"] for session in sessions] == [0, done]
+    assert [session["inputs_checked"] for session in sessions] == [None, "mtime"]
     assert sessions[0]["exit_code"] is None, "a killed session never recorded how it ended"
 
 
