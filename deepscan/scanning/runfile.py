@@ -198,7 +198,12 @@ def require_unchanged(run: Mapping[str, Any], journal: Path) -> None:
 def write(run: Mapping[str, Any], path: Path) -> None:
     """Write a run's record with its own hash, atomically."""
     with atomic_write(path) as file:
-        file.write(json.dumps({**run, OWN_HASH: own_hash(run)}, indent=1).encode("ascii") + b"\n")
+        file.write(content(run))
+
+
+def content(run: Mapping[str, Any]) -> bytes:
+    """Return the content of a run's record, with its own hash."""
+    return json.dumps({**run, OWN_HASH: own_hash(run)}, indent=1).encode("ascii") + b"\n"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -208,17 +213,36 @@ def read(path: Path) -> dict[str, Any]:
         ContractError: It is missing, cannot be read, or is not a run's record.
     """
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ContractError(
-            f"{path}, which describes the run, cannot be read: {error}",
-            "restore it, or scan again",
-        )
+        return parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise _unreadable(str(path), error)
+
+
+def parse(content: bytes, source: str) -> dict[str, Any]:
+    """Return the run's record with this content.
+
+    Args:
+        content: The content of its file.
+        source: Name of the file, for errors.
+
+    Raises:
+        ContractError: It is not a run's record.
+    """
+    try:
+        run = json.loads(content.decode("utf-8"))
+    except ValueError as error:
+        raise _unreadable(source, error)
     if not isinstance(run, dict) or not _is_run(run):
         raise ContractError(
-            f"{path} was not written by this version of deepscan", "restore it, or scan again"
+            f"{source} was not written by this version of deepscan", "restore it, or scan again"
         )
     return run
+
+
+def _unreadable(source: str, error: Exception) -> ContractError:
+    return ContractError(
+        f"{source}, which describes the run, cannot be read: {error}", "restore it, or scan again"
+    )
 
 
 def _is_run(run: Mapping[str, Any]) -> bool:
@@ -233,6 +257,17 @@ def _is_run(run: Mapping[str, Any]) -> bool:
             isinstance(session, dict) and isinstance(session.get("ended") or "", str) for session in sessions
         )
     )
+
+
+def derived_id(run: Mapping[str, Any], *also: str) -> str:
+    """Return an identifier that depends only on what a resumed run must share with a run.
+
+    Args:
+        run: The run's record.
+        also: What else the identifier depends on.
+    """
+    bound = json.dumps([sorted(_bound(run), key=lambda entry: entry[0]), *also], sort_keys=True)
+    return hashlib.sha256(bound.encode("ascii")).hexdigest()[:12]
 
 
 def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -1,0 +1,155 @@
+"""The rows of a run's manifest, in chunks. A chunk is scanned as a whole, and gives one part of the run."""
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from deepscan.errors import ContractError, UsageError, require
+from deepscan.scanning.record_lines import path_fields
+
+#: Hexadecimal digits of a chunk's name.
+NAME_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One video of a manifest.
+
+    Attributes:
+        path: Absolute path or address.
+        id: The user's name for it.
+        label: The user's label, such as `fake`.
+        size: Size in bytes, if known.
+        etag: The store's version of the object, if known.
+        sha256: SHA-256 of the content, if known.
+    """
+
+    path: bytes
+    id: str | None = None
+    label: str | None = None
+    size: int | None = None
+    etag: str | None = None
+    sha256: str | None = None
+
+    @property
+    def key(self) -> bytes:
+        """What decides which content is scanned. A path contains no NUL, so that keys differ if rows do."""
+        size = "" if self.size is None else str(self.size)
+        return b"\0".join(
+            [self.path, (self.etag or "").encode(), size.encode(), (self.sha256 or "").encode()]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive rows of a manifest.
+
+    Attributes:
+        index: Its position in the manifest, from 0.
+        rows: Its rows.
+        name: Name of its part, 16 hexadecimal digits that depend on the rows only.
+    """
+
+    index: int
+    rows: tuple[ManifestRow, ...]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A share of a run's chunks: `number`, from 1, of `count`.
+
+    Raises:
+        UsageError: The number is not from 1 to the count.
+    """
+
+    number: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise UsageError(
+                f"there is no shard {self.number} of {self.count}", "shards count from 1: 1/4 to 4/4"
+            )
+
+    def block(self, chunks: int) -> range:
+        """Return the indices of this shard's chunks: consecutive, and as many as others have, or one more."""
+        return range((self.number - 1) * chunks // self.count, self.number * chunks // self.count)
+
+
+def chunk_name(rows: Iterable[ManifestRow]) -> str:
+    """Return the name of the chunk with these rows: names begin differently, which spreads requests."""
+    return hashlib.sha256(b"\n\0".join(row.key for row in rows)).hexdigest()[:NAME_DIGITS]
+
+
+def chunked(rows: Iterable[ManifestRow], size: int, first: int = 0) -> Iterator[Chunk]:
+    """Yield rows in chunks.
+
+    Args:
+        rows: The rows, from the beginning of a chunk.
+        size: Rows of a chunk; the last one may have fewer.
+        first: Index of the first chunk.
+    """
+    left = iter(rows)
+    index = first
+    while part := tuple(islice(left, size)):
+        yield Chunk(index, part, chunk_name(part))
+        index += 1
+
+
+def write_rows(rows: Sequence[ManifestRow]) -> bytes:
+    """Return rows as a Parquet file of a run's manifest."""
+    pa = _pyarrow()
+    import pyarrow.parquet as pq
+
+    paths = [path_fields(row.path) for row in rows]
+    columns = {
+        "path": [text for text, _ in paths],
+        "path_bytes": [raw for _, raw in paths],
+        **{name: [getattr(row, name) for row in rows] for name in ("id", "label", "size", "etag", "sha256")},
+    }
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns, _schema()), buffer, compression="zstd", write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def read_rows(content: bytes, source: str) -> Iterator[ManifestRow]:
+    """Yield the rows of such a file.
+
+    Args:
+        content: The file.
+        source: Its name, for errors.
+
+    Raises:
+        ContractError: It is damaged, or was not written by this version.
+    """
+    pa = _pyarrow()
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        if not table.schema.equals(_schema()):
+            raise pa.ArrowInvalid("its columns are different")
+    except (pa.ArrowException, OSError) as error:
+        raise ContractError(f"{source} cannot be read: {error}", "restore it, or start a new run")
+    for batch in table.to_batches(max_chunksize=4096):
+        for text, raw, *rest in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield ManifestRow(text.encode() if raw is None else bytes.fromhex(raw), *rest)
+
+
+def _pyarrow() -> Any:
+    require(["pyarrow"], "store", "a run folder")
+    import pyarrow as pa
+
+    return pa
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    texts = ("path", "path_bytes", "id", "label", "etag", "sha256")
+    order = ("path", "path_bytes", "id", "label", "size", "etag", "sha256")
+    return pa.schema([(name, pa.string() if name in texts else pa.int64()) for name in order])

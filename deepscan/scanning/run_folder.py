@@ -1,0 +1,274 @@
+"""A run as a folder of parts, in which several machines write: its layout, and what is left to do.
+
+run.json                what decided the outcome, written once
+manifest/*.parquet      the rows, in order
+sessions/ID.json        the start of a worker, and ID.end.json its end
+attempts/               attempts at chunks that may have killed a worker
+parts/NAME.parquet      the records of one chunk, written once
+sealed.json             hashes of all parts, see `scanning.run_audit`
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from deepscan.errors import ContractError, UsageError
+from deepscan.scanning import runfile
+from deepscan.scanning.chunks import Chunk, ManifestRow, Shard, chunked, read_rows, write_rows
+from deepscan.scanning.parts import PART_HINT, Part, read_part
+from deepscan.storage.store import Store, open_store
+
+RUN, SEAL = "run.json", "sealed.json"
+MANIFEST, PARTS, SESSIONS = "manifest", "parts", "sessions"
+#: Rows in a file of the manifest.
+FILE_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The manifest of a run.
+
+    Attributes:
+        rows: Number of rows.
+        chunk: Rows of a chunk; the last one may have fewer.
+        digest: SHA-256 of all rows.
+        files: Name, number of rows and SHA-256 of each file.
+    """
+
+    rows: int
+    chunk: int
+    digest: str
+    files: tuple[Mapping[str, Any], ...]
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return -(-self.rows // self.chunk)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as its entry in run.json."""
+        return {"rows": self.rows, "chunk": self.chunk, "digest": self.digest, "files": list(self.files)}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "Manifest":
+        """Read such an entry."""
+        return cls(entry["rows"], entry["chunk"], entry["digest"], tuple(entry["files"]))
+
+
+class RunFolder:
+    """A run folder; see the module.
+
+    Args:
+        store: Where it is.
+        run: Content of its run.json.
+    """
+
+    def __init__(self, store: Store, run: Mapping[str, Any]) -> None:
+        self.store, self.run = store, run
+        self.manifest = Manifest.from_json(run["manifest"])
+
+    @classmethod
+    def open(cls, location: str) -> "RunFolder":
+        """Open an existing run folder.
+
+        Raises:
+            UsageError: There is no run in it.
+            ContractError: Its run.json is damaged, or of another version.
+        """
+        store = open_store(location)
+        run = _read_run(store)
+        if run is None:
+            raise UsageError(f"{location} is not a run folder: {RUN} is missing", "name the folder of a run")
+        return cls(store, run)
+
+    @classmethod
+    def exists(cls, location: str) -> bool:
+        """Return whether there is a run in a folder."""
+        return open_store(location).exists(RUN)
+
+    @classmethod
+    def begin(cls, location: str, run: Mapping[str, Any], manifest: Manifest) -> "RunFolder":
+        """Create a run folder, or join the run that is in it.
+
+        Args:
+            location: A folder or an address.
+            run: The run's description by `runfile.describe`. Its `id` is replaced by one that depends on the
+                parameters, the models and the manifest only.
+            manifest: The manifest, whose files `put_manifest` has written.
+
+        Raises:
+            ContractError: The run in it differs; the message names what.
+        """
+        store = open_store(location)
+        described = {
+            **run,
+            "id": runfile.derived_id(run, manifest.digest),
+            "manifest": manifest.to_json(),
+        }
+        store.put_once(RUN, runfile.content(described))
+        # Also the winner reads it, so that every worker has the same values.
+        folder = cls.open(location)
+        folder.require_compatible(described)
+        return folder
+
+    def require_compatible(self, run: Mapping[str, Any]) -> None:
+        """Check that a worker with this description may add parts; its manifest is compared if it has one.
+
+        Raises:
+            ContractError: Something that decides the outcome differs. The message names it.
+        """
+        runfile.require_compatible(self.run, run)
+        if "manifest" in run and run["manifest"]["digest"] != self.manifest.digest:
+            rows = run["manifest"]["rows"]
+            raise ContractError(
+                f"the run in {self.store.location} has another manifest: {self.manifest.rows} rows then, "
+                f"{rows} now" + (", with other content" if rows == self.manifest.rows else ""),
+                "name the inputs of that run, or start a new run with another --out",
+            )
+
+    def rows(self, first: int = 0, stop: int | None = None) -> Iterator[ManifestRow]:
+        """Yield rows of the manifest. Only the files that contain them are read.
+
+        Args:
+            first: Index of the first row.
+            stop: Index after the last row, None for all.
+
+        Raises:
+            ContractError: A file is missing or changed.
+        """
+        stop = self.manifest.rows if stop is None else min(stop, self.manifest.rows)
+        begin = 0
+        for file in self.manifest.files:
+            end = begin + file["rows"]
+            if begin < stop and first < end:
+                yield from islice(self._manifest_file(file), max(0, first - begin), stop - begin)
+            begin = end
+
+    def chunks(self, shard: Shard | None = None) -> Iterator[Chunk]:
+        """Yield the chunks of the run, or of a shard, in the order of the manifest."""
+        size = self.manifest.chunk
+        block = (shard or Shard()).block(self.manifest.chunks)
+        yield from chunked(self.rows(block.start * size, block.stop * size), size, block.start)
+
+    def todo(self, shard: Shard | None = None) -> Iterator[Chunk]:
+        """Yield the chunks of a shard that have no part yet. The parts are listed once, at the start."""
+        done = self.done()
+        return (chunk for chunk in self.chunks(shard) if chunk.name not in done)
+
+    def done(self) -> frozenset[str]:
+        """Return the names of the chunks that have a part."""
+        return frozenset(name.removesuffix(".parquet") for name in self.store.names(PARTS))
+
+    def put_part(self, chunk: str, content: bytes) -> bool:
+        """Write a part, by `parts.write_part`; return False if another worker has written it before."""
+        return self.store.put_once(part_name(chunk), content)
+
+    def read_part(self, chunk: str, columns: Sequence[str] | None = None) -> Part:
+        """Read the part of a chunk.
+
+        Raises:
+            FileNotFoundError: The chunk has no part yet.
+            ContractError: The part is damaged, or belongs to another run.
+        """
+        return self.parse_part(chunk, self.store.read(part_name(chunk)), columns)
+
+    def parse_part(self, chunk: str, content: bytes, columns: Sequence[str] | None = None) -> Part:
+        """Return the part of a chunk that has this content.
+
+        Raises:
+            ContractError: It is damaged, or belongs to another run or chunk.
+        """
+        name = part_name(chunk)
+        part = read_part(content, name, columns)
+        if part.run != self.run["id"]:
+            raise ContractError(f"{name} belongs to run {part.run}, not {self.run['id']}", PART_HINT)
+        if part.chunk != chunk:
+            raise ContractError(f"{name} has the records of chunk {part.chunk}", PART_HINT)
+        return part
+
+    def begin_session(self, session: Mapping[str, Any]) -> None:
+        """Record that a worker has started; `session` is by `runfile.begin`, with an `id` added."""
+        self.store.put_once(f"{SESSIONS}/{session['id']}.json", _json(session))
+
+    def end_session(self, session: Mapping[str, Any]) -> None:
+        """Record that a worker has ended; `session` has `ended` and `exit_code`."""
+        self.store.put_once(f"{SESSIONS}/{session['id']}.end.json", _json(session))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the run as the readers of a run.json expect it: with its sessions and its seal.
+
+        `records` is None until the run is sealed.
+        """
+        sessions: dict[str, dict[str, Any]] = {}
+        for name in sorted(self.store.names(SESSIONS), key=lambda name: name.endswith(".end.json")):
+            session = json.loads(self.store.read(f"{SESSIONS}/{name}"))
+            sessions[name.split(".")[0]] = session
+        ordered = sorted(sessions.values(), key=lambda session: str(session.get("started")))
+        # The hash in run.json is of the file without sessions.
+        run = {key: value for key, value in self.run.items() if key != runfile.OWN_HASH}
+        return {**run, "sessions": ordered, "records": self.sealed()}
+
+    def sealed(self) -> dict[str, Any] | None:
+        """Return the content of sealed.json, None if the run is not sealed."""
+        try:
+            sealed: dict[str, Any] = json.loads(self.store.read(SEAL))
+        except FileNotFoundError:
+            return None
+        return sealed
+
+    def _manifest_file(self, file: Mapping[str, Any]) -> Iterator[ManifestRow]:
+        name = f"{MANIFEST}/{file['name']}"
+        try:
+            content = self.store.read(name)
+        except FileNotFoundError:
+            raise ContractError(f"{name} of the run is missing", "restore it, or start a new run")
+        if hashlib.sha256(content).hexdigest() != file["sha256"]:
+            raise ContractError(f"{name} of the run was changed", "restore it, or start a new run")
+        return read_rows(content, name)
+
+
+def put_manifest(store: Store, rows: Iterable[ManifestRow], chunk: int) -> Manifest:
+    """Write the rows of a manifest, a file at a time, and return what run.json records.
+
+    The names of the files contain their hashes: if inputs change between two workers that begin a run
+    together, the files of one are not mixed with those of the other.
+    """
+    files: list[dict[str, Any]] = []
+    total, digest = 0, hashlib.sha256()
+    left = iter(rows)
+    while part := list(islice(left, FILE_ROWS)):
+        for row in part:
+            digest.update(b"\0".join([row.key, repr((row.id, row.label)).encode()]) + b"\n")
+        content = write_rows(part)
+        hashed = hashlib.sha256(content).hexdigest()
+        name = f"{len(files):05}-{hashed[:12]}.parquet"
+        store.put_once(f"{MANIFEST}/{name}", content)
+        files.append({"name": name, "rows": len(part), "sha256": hashed})
+        total += len(part)
+    return Manifest(total, chunk, digest.hexdigest(), tuple(files))
+
+
+def part_name(chunk: str) -> str:
+    """Return the name of a chunk's part in the store."""
+    return f"{PARTS}/{chunk}.parquet"
+
+
+def _read_run(store: Store) -> dict[str, Any] | None:
+    try:
+        content = store.read(RUN)
+    except FileNotFoundError:
+        return None
+    source = f"{store.location.rstrip('/')}/{RUN}"
+    run = runfile.parse(content, source)
+    if not runfile.is_unchanged(run):
+        raise ContractError(f"{source} was edited", "restore it, or start a new run")
+    if not isinstance(run.get("manifest"), dict):
+        raise ContractError(f"{source} does not describe a run folder", "name the folder of a run")
+    return run
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1).encode("ascii") + b"\n"
