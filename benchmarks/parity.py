@@ -22,7 +22,7 @@ import numpy as np
 
 from deepscan.bench.output import write_table
 from deepscan.faces.boxes import iou
-from deepscan.scanning.journal import read_journal
+from deepscan.scanning.reading import open_records
 
 Record = Mapping[str, Any]
 Line = Mapping[str, Any]
@@ -77,7 +77,7 @@ def scan(folder: Path, mode: str, scratch: Path) -> Path:
 
 def read(path: Path) -> dict[str, Record]:
     """Read records by file name."""
-    return {os.path.basename(record["path"]): record for _, _, record in read_journal(path)}
+    return {os.path.basename(record["path"]): record for record in open_records(path)}
 
 
 def compare(exact: Mapping[str, Record], fast: Mapping[str, Record]) -> dict[str, tuple[float, int]]:

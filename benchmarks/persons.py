@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from deepscan.bench.output import write_table
 from deepscan.faces.boxes import iou
-from deepscan.scanning.journal import read_journal
+from deepscan.scanning.reading import open_records
 
 Record = Mapping[str, Any]
 Box = NDArray[np.float32]
@@ -199,7 +199,7 @@ def main() -> None:
     scans: dict[str, dict[str, Record]] = {}
     for text in given.scans:
         name, _, path = text.partition("=")
-        scans[name] = {record["sha256"]: record for _, _, record in read_journal(Path(path))}
+        scans[name] = {record["sha256"]: record for record in open_records(path)}
         if missing := scans[name].keys() ^ clips.keys():
             raise SystemExit(f"{path}: {len(missing)} clips are not those of {TRUTH.name}")
     columns = {name: figures(records, clips) for name, records in scans.items()}

@@ -28,7 +28,7 @@ from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.scan_records import read_labels
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.scanning.fusion import logit_mean
-from deepscan.scanning.journal import read_journal
+from deepscan.scanning.reading import open_records
 from deepscan.scanning.record_lines import recorded_path
 
 Images = NDArray[np.uint8]
@@ -110,7 +110,7 @@ def _view(images: Images, zoom: float, shift: tuple[float, float]) -> Images:
 def _of_persons(records: Path, index: Path, tiers: str) -> Iterator[dict[str, object]]:
     labels = read_labels(index, [f"tier={tiers}"])
     faces: dict[tuple[str, str], list[list[Floats]]] = defaultdict(list)
-    for _, _, record in read_journal(records):
+    for record in open_records(records):
         row = labels.get(Path(os.fsdecode(recorded_path(record))).resolve())
         if row is not None and record["score"] is not None:
             faces[row["label"], row["group"]].append(_persons(record))

@@ -38,7 +38,7 @@ from deepscan.evaluation.scores import Scores
 from deepscan.metrics.binary import METRICS, auc
 from deepscan.models.lookup import load_card
 from deepscan.progress import progress_bar
-from deepscan.scanning.journal import read_journal
+from deepscan.scanning.reading import open_records
 from deepscan.scanning.record_lines import recorded_path
 from deepscan.training.autoencoders import PLANS, autoencoders
 from deepscan.training.batches import halves
@@ -251,7 +251,7 @@ def _clips(card: ModelCard, data: Path) -> Clips | None:
     labels = read_labels(data / "clips.csv", ["tier=A,B"])
     called: dict[tuple[str, str], set[str]] = defaultdict(set)
     scanned = ""
-    for _, _, record in read_journal(records):
+    for record in open_records(records):
         if record["model"].get("sha256") not in {file.sha256 for file in card.files.values()}:
             raise SystemExit(f"{records} is not from {card.folder}: scan again")
         scanned = f"scanned on {record['started'][:10]} in {record['model']['precision']}"

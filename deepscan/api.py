@@ -12,7 +12,6 @@ from deepscan.errors import UsageError
 from deepscan.progress import counting_bar
 from deepscan.records import Record
 from deepscan.run_description import RunDescription
-from deepscan.scanning.journal import read_journal
 
 if TYPE_CHECKING:
     from deepscan.scanning.options import ScanOptions
@@ -139,8 +138,10 @@ def read_records(path: StrPath) -> Iterator[Record]:
         UsageError: There is no such file, or it cannot be read.
         ContractError: While iterating: a line is not a record of this version.
     """
+    from deepscan.scanning.reading import open_records
+
     _require_readable(path, ".jsonl")
-    return (Record.from_json(record) for _, _, record in read_journal(Path(path)))
+    return (Record.from_json(record) for record in open_records(path))
 
 
 def read_run(path: StrPath) -> RunDescription:

@@ -13,7 +13,7 @@ import numpy as np
 from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.scores import LABEL_VALUES, Column, Scores, by_video, read_scores
 from deepscan.scanning.fusion import select_model
-from deepscan.scanning.journal import read_journal
+from deepscan.scanning.reading import open_records
 from deepscan.scanning.record_lines import recorded_path
 
 LABEL_COLUMNS = ("file", "label")
@@ -109,7 +109,7 @@ def read_scan_scores(
         UsageError: The file cannot be read, has no record of the videos, or no scores of the model.
     """
     try:
-        lines = (record for _, _, record in read_journal(records))
+        lines = open_records(records)
         found = {Path(os.fsdecode(recorded_path(record))).resolve(): record for record in lines}
     except OSError as error:
         raise UsageError(

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from deepscan.metrics.proportion import wilson_interval
 from deepscan.report.run_info import RunInfo
 from deepscan.report.sentences import DRAWS
-from deepscan.scanning import runfile
-from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.reading import ScanRecords
 from deepscan.scanning.summary import counted
 
 #: Limits of every scan, whatever its model.
@@ -62,18 +60,20 @@ class MethodText:
     limits: tuple[str, ...]
 
 
-def describe_method(records: Path, info: RunInfo, decoders: Mapping[str, int], warned: int) -> MethodText:
+def describe_method(
+    records: ScanRecords, info: RunInfo, decoders: Mapping[str, int], warned: int
+) -> MethodText:
     """Describe the method, validation and limits of a scan.
 
     Args:
-        records: The journal. Without `*.run.json` next to it there are no steps.
+        records: The records. Without a description of their run there are no steps.
         info: The run.
         decoders: Name of the decoder -> number of videos it decoded.
         warned: Number of videos with a warning.
     """
     steps: tuple[str, ...] = ()
-    if info.described:
-        steps = tuple(_steps(runfile.read(ScanOutput(records).run), info, decoders))
+    if (run := records.run()) is not None:
+        steps = tuple(_steps(run, info, decoders))
     have = "has" if warned == 1 else "have"
     warnings = [f"{counted(warned, 'video')} {have} warnings, shown with the verdict."] if warned else []
     own = [f"{model.name} is not for: {use}." for model in info.models.values() for use in model.not_for]

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from deepscan.errors import ContractError
 from deepscan.report.standing import Standing
-from deepscan.scanning.journal import read_journal
+from deepscan.scanning.reading import ScanRecords
 from deepscan.scanning.summary import VideoSummary, summarise_record
 
 #: Progress callback: (what is counted, done, total).
@@ -25,7 +24,7 @@ class OverviewRow:
 
     Attributes:
         summary: Summary of the record.
-        offset: Offset of the record in the journal, in bytes.
+        place: Place of the record, for `ScanRecords.at`.
         sha256: SHA-256 of the file, empty if it could not be read.
         size: Size of the file in bytes, None likewise.
         warnings: The record's warnings.
@@ -36,7 +35,7 @@ class OverviewRow:
     """
 
     summary: VideoSummary
-    offset: int
+    place: int
     sha256: str
     size: int | None
     warnings: tuple[str, ...] = ()
@@ -87,39 +86,41 @@ class Overview:
         return sum(row.same_as is not None for row in self.rows)
 
 
-def read_overview(records: Path, standing: Standing, on_progress: OnPageProgress | None) -> Overview:
+def read_overview(records: ScanRecords, standing: Standing, on_progress: OnPageProgress | None) -> Overview:
     """Read the overview of a scan.
 
     Args:
-        records: The journal.
-        standing: Whether the journal is unchanged since the run.
-        on_progress: Called with the megabytes read.
+        records: The records.
+        standing: Whether they are unchanged since the run.
+        on_progress: Called with the megabytes or videos read.
 
     Raises:
         ContractError: A record is not from this version, or from another run than the first.
     """
     rows: list[OverviewRow] = []
     decoders: Counter[str] = Counter()
-    first, warned, size = None, 0, records.stat().st_size
-    for offset, line, record in read_journal(records):
+    first, warned, size = None, 0, records.size()
+    what, unit = ("megabytes read", 10**6) if records.unit == "bytes" else ("videos read", 1)
+    for each in records.placed():
+        record = each.record
         first = first or record
         with understood(records, record):
             if record["run"] != first["run"]:
                 raise ContractError(
-                    f"{records} has records of two runs, {first['run']} and {record['run']}",
+                    f"{records.location} has records of two runs, {first['run']} and {record['run']}",
                     "make one page for each run",
                 )
             summary = summarise_record(record)
             doubts = standing.doubts(record)
             warnings = tuple(record["warnings"])
             rows.append(
-                OverviewRow(summary, offset, record["sha256"] or "", record["bytes"], warnings, doubts)
+                OverviewRow(summary, each.place, record["sha256"] or "", record["bytes"], warnings, doubts)
             )
             warned += bool(warnings)
             if decoder := (record["media"] or {}).get("decoder"):
                 decoders[decoder] += 1
         if on_progress is not None:
-            on_progress("megabytes read", (offset + len(line)) // 10**6, size // 10**6)
+            on_progress(what, each.done // unit, size // unit)
     rows.sort(key=lambda row: (not row.doubts, row.summary.rank))
     _name_copies(rows)
     by_row = [set(row.warnings) for row in rows if row.summary.verdict]
@@ -128,7 +129,7 @@ def read_overview(records: Path, standing: Standing, on_progress: OnPageProgress
 
 
 @contextmanager
-def understood(records: Path, record: Mapping[str, Any]) -> Iterator[None]:
+def understood(records: ScanRecords, record: Mapping[str, Any]) -> Iterator[None]:
     """Turn any failure on a malformed record into an error message for people.
 
     Raises:
@@ -138,8 +139,8 @@ def understood(records: Path, record: Mapping[str, Any]) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ContractError(
-            f"{records}: the record of {record['path']} was not written by this version of deepscan: "
-            f"{error!r}",
+            f"{records.location}: the record of {record['path']} was not written by this version of "
+            f"deepscan: {error!r}",
             "scan again with this version",
         )
 

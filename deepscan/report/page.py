@@ -1,12 +1,10 @@
 """Write the HTML page of a scan. It reads the records twice: for the overview, and for the details."""
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -28,7 +26,7 @@ from deepscan.report.run_info import RunInfo, read_run_info
 from deepscan.report.sentences import describe_errors, error_tag
 from deepscan.report.standing import read_standing
 from deepscan.report.video import VideoDetail, video_detail
-from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.reading import RecordsLocation, ScanRecords, open_records
 from deepscan.scanning.record_lines import utc_now
 from deepscan.scanning.summary import VERDICT_LABELS, counted, printable, shared_folder
 from deepscan.version import __version__
@@ -51,7 +49,7 @@ class VideoSources:
 
 
 def write_page(
-    records: Path,
+    location: RecordsLocation,
     out: Path,
     *,
     most: int,
@@ -63,7 +61,7 @@ def write_page(
     """Write the page of a scan, atomically.
 
     Args:
-        records: The journal, with `*.run.json` next to it.
+        location: The records, see `open_records`.
         out: The page to write.
         most: Maximum number of videos shown in detail, worst first. The table has all of them.
         sources: Where to take pictures from the videos; None to use the pictures stored by the scan.
@@ -79,6 +77,7 @@ def write_page(
         ContractError: The records or the run's file are not from this version, or not from one run.
         DeepscanError: The page cannot be written.
     """
+    records = open_records(location)
     standing = read_standing(records)
     if alarm is not None and standing.alarm:
         alarm(standing.alarm)
@@ -91,9 +90,9 @@ def write_page(
     room = PictureRoom()
     shown = _detailed(overview, most)
     detailed = list(_videos(records, shown, run, sources, room, on_progress))
-    folder = ScanOutput(records).pictures.path
+    folder = records.pictures and records.pictures.path
     kept = any(video.kept for _, video in detailed)
-    gone = folder.name if sources is None and kept and not folder.is_dir() else ""
+    gone = folder.name if folder and sources is None and kept and not folder.is_dir() else ""
     bare = sources is None and any(video.persons for _, video in detailed) and (not kept or bool(gone))
     notes = [f"{video.row.path}: {video.note}" for _, video in detailed if video.note]
     for note in [f"{gone}, the folder of pictures, is not next to the records"] * bool(gone) + notes:
@@ -133,6 +132,11 @@ def write_page(
     return len(rows)
 
 
+def default_page(location: RecordsLocation) -> Path:
+    """Return the path of the page of a scan, unless another is named: next to the records."""
+    return Path(location).with_suffix(".html")
+
+
 def _detailed(overview: Overview, most: int) -> list[OverviewRow]:
     """Return the videos to show in detail, one of each set of equal files, and number them."""
     rows = [row for row in overview.rows if row.same_as is None][:most]
@@ -142,47 +146,40 @@ def _detailed(overview: Overview, most: int) -> list[OverviewRow]:
 
 
 def _videos(
-    records: Path,
+    records: ScanRecords,
     rows: Sequence[OverviewRow],
     run: RunInfo,
     sources: VideoSources | None,
     room: PictureRoom,
     on_progress: OnPageProgress | None,
 ) -> Iterator[tuple[OverviewRow, VideoDetail]]:
-    offsets = [row.offset for row in rows]
+    places = [row.place for row in rows]
     show = on_progress or (lambda what, done, total: None)
     taken: Mapping[int, VideoPictures] | None = None
     if sources is not None:
         taken = retake_pictures(
-            _records_at(records, offsets),
+            records.at(places),
             run,
             root=sources.root,
-            on_progress=lambda done: show("videos read again", done, len(offsets)),
+            on_progress=lambda done: show("videos read again", done, len(places)),
         )
-    for number, record in enumerate(_records_at(records, offsets)):
+    for number, record in enumerate(records.at(places)):
         with understood(records, record):
             if taken is None:
-                pictures = stored_pictures(record, ScanOutput(records).pictures)
+                pictures = stored_pictures(record, records.pictures)
             else:
                 # Videos that were not read are those for which the page has no room.
                 room.full = room.full or number not in taken
                 pictures = taken.get(number, VideoPictures())
             video = video_detail(record, run, room.admit(pictures))
         yield rows[number], video
-        show("videos drawn", number + 1, len(offsets))
+        show("videos drawn", number + 1, len(places))
 
 
-def _records_at(records: Path, offsets: Sequence[int]) -> Iterator[dict[str, Any]]:
-    with records.open("rb") as file:
-        for offset in offsets:
-            file.seek(offset)
-            yield json.loads(file.readline())
-
-
-def _picture_command(records: Path, out: Path) -> str:
+def _picture_command(records: ScanRecords, out: Path) -> str:
     """Return the command that makes the same page with pictures."""
-    own = [] if out.resolve() == records.with_suffix(".html").resolve() else ["--out", str(out)]
-    return shlex.join(["deepscan", "report", str(records), "--pictures", *own, "--overwrite"])
+    own = [] if out.resolve() == default_page(records.location).resolve() else ["--out", str(out)]
+    return shlex.join(["deepscan", "report", records.location, "--pictures", *own, "--overwrite"])
 
 
 def _template(run: RunInfo) -> jinja2.Template:

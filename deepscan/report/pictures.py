@@ -76,16 +76,16 @@ class PictureRoom:
         return pictures
 
 
-def stored_pictures(record: Mapping[str, Any], folder: PictureFolder) -> VideoPictures:
+def stored_pictures(record: Mapping[str, Any], folder: PictureFolder | None) -> VideoPictures:
     """Return the pictures that a scan has stored of a video, or a note if they are no longer intact.
 
     If the whole folder is missing, there are none.
 
     Args:
         record: A parsed line of a journal.
-        folder: The folder of the run's pictures.
+        folder: The folder of the run's pictures, None if runs of this kind have none.
     """
-    if not folder.path.is_dir():
+    if folder is None or not folder.path.is_dir():
         return VideoPictures()
     try:
         return page_pictures((entry, folder.read(entry)) for entry in record.get("pictures") or ())

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from os.path import basename
 from typing import Any
 
 from deepscan.cards import Calibration
@@ -11,8 +11,7 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.error_rates import ErrorRates
 from deepscan.errors import ContractError, ExitCode
 from deepscan.faces.quality import QualityRule
-from deepscan.scanning.output import ScanOutput
-from deepscan.scanning.runfile import read
+from deepscan.scanning.reading import ScanRecords
 
 #: Exit codes of scans that ran to the end.
 FINISHED = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FOUND_FAKE)
@@ -78,28 +77,27 @@ class RunInfo:
         return bool(self.facts)
 
 
-def read_run_info(records: Path, first: Mapping[str, Any] | None, count: int) -> RunInfo:
-    """Read about the run of some records, from `*.run.json` next to them.
+def read_run_info(records: ScanRecords, first: Mapping[str, Any] | None, count: int) -> RunInfo:
+    """Read about the run of some records.
 
     Args:
-        records: The journal.
+        records: The records.
         first: One of the records, None if there are none.
         count: Number of records.
 
     Raises:
-        ContractError: The run's file exists, but cannot be read or belongs to another run.
+        ContractError: The description of the run exists, but cannot be read or belongs to another run.
     """
-    path = ScanOutput(records).run
+    run, path = records.run(), records.run_file
     ran = _ran(first) if first else {}
-    if not path.exists():
+    if run is None:
         note = (
-            f"{path.name}, which describes the run, is not next to the records: thresholds are unknown, and "
-            "scores over time are raw"
+            f"{basename(path)}, which describes the run, is not next to the records: thresholds are unknown, "
+            "and scores over time are raw"
         )
         return RunInfo(
             {name: ModelInfo(name, tuple(_engine(entry))) for name, entry in ran.items()}, notes=(note,)
         )
-    run = read(path)
     try:
         if first is not None and first["run"] != run["id"]:
             raise ContractError(

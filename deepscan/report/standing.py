@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from deepscan.cards import sha256_of
 from deepscan.scanning import runfile
-from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.reading import ScanRecords
 from deepscan.scanning.recomputation import JudgingRules, differences
 from deepscan.scanning.summary import VERDICT_LABELS
 
@@ -67,20 +65,19 @@ class Standing:
         return tuple(doubts)
 
 
-def read_standing(records: Path) -> Standing:
-    """Check whether records are unchanged since their run, by the hash in `*.run.json` next to them.
+def read_standing(records: ScanRecords) -> Standing:
+    """Check whether records are unchanged since their run, by the hash in the run's description.
 
     Args:
-        records: The journal.
+        records: The records.
 
     Raises:
-        ContractError: The run's file cannot be read.
+        ContractError: The description of the run cannot be read.
     """
-    path = ScanOutput(records).run
-    found = sha256_of(records)
-    if not path.exists():
+    found = records.sha256()
+    run = records.run()
+    if run is None:
         return Standing("unknown", found)
-    run = runfile.read(path)
     recorded, run_changed = (run.get("records") or {}).get("sha256", ""), not runfile.is_unchanged(run)
     if recorded == found:
         return Standing("whole", found, recorded, run_changed=run_changed)

@@ -1,26 +1,22 @@
 """Check whether a scan's records, videos, pictures and models are unchanged since the scan ended."""
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from deepscan.cards import sha256_of
 from deepscan.errors import ContractError, ExitCode
 from deepscan.scanning import runfile
-from deepscan.scanning.journal import read_journal
 from deepscan.scanning.model_check import Finding, check_model, run_detectors, run_models
-from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import place_of
 from deepscan.scanning.picture_check import check_picture, folder_gone, strange_pictures
 from deepscan.scanning.picture_folder import PictureFolder
+from deepscan.scanning.reading import JournalRecords, RecordsLocation, ScanRecords, open_records
 from deepscan.scanning.recomputation import JudgingRules, differences
 from deepscan.scanning.record_lines import recorded_path
-from deepscan.scanning.writers import WRITERS
+from deepscan.scanning.records_check import check_records_file, check_run_file, check_table, made_table
 
 #: Progress callback: (`records` or `videos`, bytes read, total bytes).
 OnBytesRead = Callable[[str, int, int], None]
@@ -30,8 +26,6 @@ NOT_THERE = "the video was not found"
 _CHUNK = 1 << 20
 #: Errors caused by records and runs that this version would not write.
 _MALFORMED = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
-#: Exit codes of scans that ran to the end.
-_FINISHED = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FOUND_FAKE)
 
 
 @dataclass(slots=True)
@@ -74,7 +68,7 @@ class _Input:
 
 
 def verify_run(
-    records: Path,
+    location: RecordsLocation,
     *,
     root: Path | None = None,
     models: Sequence[Path] = (),
@@ -83,7 +77,7 @@ def verify_run(
     """Check the records of a scan: the file itself, each score and verdict, the models and the videos.
 
     Args:
-        records: The journal, with `*.run.json` next to it.
+        location: The records, see `open_records`.
         root: Folder in which the videos are now; the longest matching end of each recorded path is used. None
             to use the paths as recorded.
         models: Folders of models that have been moved.
@@ -93,25 +87,55 @@ def verify_run(
         ContractError: The records or the run's file cannot be read at all.
     """
     result = Verification()
-    file = ScanOutput(records).run
-    if file.exists():
-        result.run = runfile.read(file)
-        if runfile.OWN_HASH in result.run:
-            result.count("run's file", list(_runs_file(result.run, file)))
-        result.count("records file", list(_records_file(result.run, records)))
-    else:
+    records = open_records(location)
+    _check_files(result, records)
+    inputs, pictures = _check_records(result, records, on_progress)
+    if records.pictures is not None:
+        _check_pictures(result, pictures, records.pictures)
+    if isinstance(records, JournalRecords):
+        table = records.path.with_suffix(".csv")
+        if made_table(result.run, table):
+            result.count("table", list(check_table(records, table)))
+    try:
+        for name, model in run_models(result.run).items():
+            result.count("models", list(check_model(name, model, result.run, models)))
+    except _MALFORMED as error:
+        raise ContractError(
+            f"{records.run_file} was not written by this version of deepscan: {error!r}",
+            "restore it, or scan again",
+        )
+    _check_inputs(result, inputs, root, on_progress)
+    return result
+
+
+def _check_files(result: Verification, records: ScanRecords) -> None:
+    run, name = records.run(), os.path.basename(records.run_file)
+    if run is None:
         meaning = (
             "It has the thresholds, the models and the hash of the records. None of these could be checked."
         )
-        result.count("run's file", [Finding("missing", file.name, "the run's file", meaning=meaning)])
+        result.count("run's file", [Finding("missing", name, "the run's file", meaning=meaning)])
+        return
+    result.run = run
+    if runfile.OWN_HASH in run:
+        result.count("run's file", list(check_run_file(run, name)))
+    if isinstance(records, JournalRecords):
+        result.count("records file", list(check_records_file(run, records.path)))
+
+
+def _check_records(
+    result: Verification, records: ScanRecords, on_progress: OnBytesRead | None
+) -> tuple[list[_Input], list[tuple[str, Mapping[str, Any]]]]:
+    """Check each record by itself; return the videos, and the path of its video with each picture."""
     rules = _rules(result)
     inputs: list[_Input] = []
     paths: set[bytes] = set()
     pictures: list[tuple[str, Mapping[str, Any]]] = []
-    size = records.stat().st_size
-    for offset, line, record in read_journal(records):
+    size = records.size()
+    for each in records.placed():
+        record = each.record
         if on_progress is not None:
-            on_progress("records", offset + len(line), size)
+            on_progress("records", each.done, size)
         found = list(_record(record, result.run, rules))
         if (path := recorded_path(record)) in paths:
             meaning = "A scan writes one record per video. This one was added or copied later."
@@ -125,18 +149,7 @@ def verify_run(
             inputs.append(_Input(path, record["path"], record["sha256"], changed))
         paths.add(path)
         pictures += ((record["path"], entry) for entry in _pictures_of(record))
-    _check_pictures(result, pictures, ScanOutput(records).pictures)
-    if (table := records.with_suffix(".csv")) and _made_table(result.run, table):
-        result.count("table", list(_table(records, table)))
-    try:
-        for name, model in run_models(result.run).items():
-            result.count("models", list(check_model(name, model, result.run, models)))
-    except _MALFORMED as error:
-        raise ContractError(
-            f"{file} was not written by this version of deepscan: {error!r}", "restore it, or scan again"
-        )
-    _check_inputs(result, inputs, root, on_progress)
-    return result
+    return inputs, pictures
 
 
 def _rules(result: Verification) -> JudgingRules | None:
@@ -148,75 +161,6 @@ def _rules(result: Verification) -> JudgingRules | None:
         meaning = f"No score could be recomputed: {error!r}."
         result.count("run's file", [Finding("mismatch", "the run's file", "thresholds", meaning=meaning)])
         return None
-
-
-def _runs_file(run: Mapping[str, Any], file: Path) -> Iterator[Finding]:
-    if not runfile.is_unchanged(run):
-        yield Finding(
-            "mismatch",
-            file.name,
-            "SHA-256 of its content",
-            str(run[runfile.OWN_HASH]),
-            runfile.own_hash(run),
-            "It was edited: case, parameters, thresholds and times may not be those of the scan.",
-        )
-
-
-def _records_file(run: Mapping[str, Any], records: Path) -> Iterator[Finding]:
-    recorded, sessions = run.get("records"), run.get("sessions") or [{}]
-    if not recorded:
-        finished = sessions[-1].get("exit_code") in _FINISHED
-        yield Finding(
-            "unchecked",
-            records.name,
-            "hash of the records: not recorded" if finished else "not finished",
-            meaning="The run ended without recording a hash, like earlier versions, or the hash was removed."
-            if finished
-            else "The run was interrupted or is still going, so its file has no final hash: a removed record "
-            "would not be noticed. Finish it with scan --resume.",
-        )
-    elif (found := sha256_of(records)) != recorded["sha256"]:
-        lines = records.read_bytes().count(b"\n")
-        counted = (
-            "" if lines == recorded["count"] else f" It had {recorded['count']} records and has {lines}."
-        )
-        yield Finding(
-            "mismatch",
-            records.name,
-            "SHA-256 of the records file",
-            recorded["sha256"],
-            found,
-            "It was changed after the run ended. If a score or a verdict was changed, the findings below "
-            f"show where.{counted}",
-        )
-
-
-def _made_table(run: Mapping[str, Any], table: Path) -> bool:
-    """Return whether a finished run made the table next to its records, rather than somebody else."""
-    if "table" in (recorded := run.get("records") or {}):
-        return str(recorded["table"]).endswith(table.suffix)
-    # Earlier versions did not record it.
-    if not table.is_file():
-        return False
-    arguments = [word for session in run.get("sessions") or () for word in session.get("command") or ()]
-    return bool(run.get("records")) and any(word.endswith(table.name) for word in arguments)
-
-
-def _table(records: Path, table: Path) -> Iterator[Finding]:
-    """Yield the first row of the CSV file that differs from the records, or that the file is missing."""
-    if not table.is_file():
-        meaning = "It was removed, moved or renamed. The records have all of its content."
-        yield Finding("missing", table.name, "the table made by the scan", meaning=meaning)
-        return
-    expected = io.StringIO(newline="")
-    WRITERS.get("csv")((record for _, _, record in read_journal(records)), expected)
-    found = table.read_bytes().decode("utf-8", "replace")
-    pairs = zip_longest(expected.getvalue().split("\n"), found.split("\n"), fillvalue="")
-    for number, (row, own) in enumerate(pairs, start=1):
-        if row != own:
-            meaning = "The scan made the table from the records. One of the two was changed afterwards."
-            yield Finding("mismatch", table.name, f"line {number} of the table", row, own, meaning)
-            return
 
 
 def _record(

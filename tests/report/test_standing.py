@@ -8,6 +8,7 @@ from deepscan.cards import sha256_of
 from deepscan.report.page import write_page
 from deepscan.report.standing import read_standing
 from deepscan.scanning import runfile
+from deepscan.scanning.reading import open_records
 from tests import toy
 from tests.command import SAMPLES, deepscan
 from tests.report.made import Page, described, journal, video
@@ -64,7 +65,7 @@ def test_a_page_of_changed_files_is_not_a_silent_success(tmp_path, file, old, ne
 
 def test_a_run_without_a_hash_is_mentioned_without_an_alarm(tmp_path):
     path = journal(tmp_path, video(), run=described())
-    assert read_standing(path).kind == "open"
+    assert read_standing(open_records(path)).kind == "open"
     page = made(path)
     assert "has no hash of these records" in page.words
     assert not page.all("body", **{"class": "unsure"})
@@ -84,7 +85,7 @@ def scanned(tmp_path_factory):
 def test_an_edited_verdict_is_listed_first_with_the_recomputed_one(scanned):
     path = scanned / "a.jsonl"
     whole = path.read_text()
-    assert read_standing(path).kind == "whole"
+    assert read_standing(open_records(path)).kind == "whole"
     path.write_text(whole.replace('"verdict":"fake"', '"verdict":"no_evidence"'))
     try:
         page = made(path)
