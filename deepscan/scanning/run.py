@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,22 +11,16 @@ from typing import Any
 
 from deepscan.devices import Budget
 from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
-from deepscan.logs import get_logger
-from deepscan.media.pool import DecodePool
 from deepscan.outcomes import FAILURES
 from deepscan.scanning import runfile
 from deepscan.scanning.journal import Journal, JournalEntry, entries, lines, read_journal
-from deepscan.scanning.loading import LoadedModels, decode_options, load_models
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanInputs
-from deepscan.scanning.picture_folder import PictureFolder
-from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.resume import ResumePlan, plan
 from deepscan.scanning.sources import local_items
-
-LOG = get_logger(__name__)
+from deepscan.scanning.worker import Worker
 
 
 @dataclass(slots=True)
@@ -128,34 +122,28 @@ def run_scan(
     overlap = next((path for path in paths if os.path.realpath(path) in written), None) if written else None
     if overlap is not None:
         raise UsageError(f"{os.fsdecode(overlap)!r} is an input and an output", "name another --out")
-    budget = budget or Budget.here(options.device)
     with output.claim():
         earlier = output.begun()
-        models = load_models(options, earlier, threads=budget.threads)
-        options = models.options
-        run = runfile.describe(options, models.scorers, models.finder, models.choice, custody)
-        if earlier is not None:
-            runfile.require_compatible(earlier, run)
-            run = earlier
-        listener.loaded(run)
-        planned = ResumePlan((), paths) if earlier is None else _resumed(paths, output, run, listener)
-        checked = "sha256" if output.verify_inputs else "mtime"
-        count = workers or budget.cpus
-        with DecodePool(decode_options(options), count) as pool:
+        with Worker(
+            options, earlier, budget, decoders=workers, custody=custody, warn=listener.warned
+        ) as worker:
+            run = worker.run
+            listener.loaded(run)
+            planned = ResumePlan((), paths) if earlier is None else _resumed(paths, output, run, listener)
+            checked = "sha256" if output.verify_inputs else "mtime"
+            pool = worker.start(output.pictures if options.evidence else None)
             runfile.begin(
                 run,
                 command,
                 videos=len(planned.todo),
                 kept=len(planned.kept),
-                timeout=options.timeout,
-                workers=count,
+                timeout=worker.options.timeout,
+                workers=worker.decoders,
                 frame_buffer=pool.buffer_kind,
                 inputs=inputs and inputs.to_json(),
                 inputs_checked=None if earlier is None else checked,
             )
-            pictures = output.pictures if options.evidence else None
-            pipeline = _pipeline(models, pool, run["id"], listener.warned, pictures)
-            return _scan(pipeline, planned, output, run, listener, fail_on)
+            return _scan(worker, planned, output, run, listener, fail_on)
 
 
 def iterate_scan(
@@ -176,30 +164,10 @@ def iterate_scan(
         DeepscanError: As for `run_scan`.
     """
     budget = Budget.here(options.device)
-    models = load_models(options, threads=budget.threads)
     count = workers or max(1, min(budget.cpus, len(paths)))
-    with DecodePool(decode_options(models.options), count) as pool:
-        yield from _pipeline(models, pool, runfile.new_id(), LOG.warning).scan(local_items(paths))
-
-
-def _pipeline(
-    models: LoadedModels,
-    pool: DecodePool,
-    run: str,
-    warn: Callable[[str], None],
-    pictures: PictureFolder | None = None,
-) -> Pipeline:
-    return Pipeline(
-        models.options,
-        pool,
-        models.finder,
-        models.scorers,
-        run,
-        warn,
-        models.face_filter,
-        models.looks,
-        pictures,
-    )
+    with Worker(options, budget=budget, decoders=count) as worker:
+        worker.start()
+        yield from worker.scan(local_items(paths))
 
 
 def _resumed(
@@ -218,7 +186,7 @@ def _resumed(
 
 
 def _scan(
-    pipeline: Pipeline,
+    worker: Worker,
     planned: ResumePlan,
     output: ScanOutput,
     run: dict[str, Any],
@@ -231,7 +199,7 @@ def _scan(
     if output.out is None:
         listener.planned(len(planned.todo), iter(()))
 
-        for record in pipeline.scan(local_items(planned.todo), listener.at_work):
+        for record in worker.scan(local_items(planned.todo), listener.at_work):
             summary.count(record.status, record.verdict)
             listener.ended(record.to_json())
         return summary
@@ -243,7 +211,7 @@ def _scan(
         listener.planned(len(planned.todo), _kept(output.journal, planned.kept))
 
         try:
-            for record in pipeline.scan(local_items(planned.todo), listener.at_work):
+            for record in worker.scan(local_items(planned.todo), listener.at_work):
                 line = record.to_json()
                 journal.append(line)
                 summary.count(record.status, record.verdict)

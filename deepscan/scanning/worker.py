@@ -1,0 +1,115 @@
+"""A process that scans: its models and decoders, loaded once and used for any number of scans."""
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from deepscan.devices import Budget
+from deepscan.logs import get_logger
+from deepscan.media.pool import DecodePool
+from deepscan.scanning import runfile
+from deepscan.scanning.loading import decode_options, load_models
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.picture_folder import PictureFolder
+from deepscan.scanning.pipeline import Pipeline
+from deepscan.scanning.record_lines import RecordLine
+from deepscan.scanning.sources import ScanItem
+
+LOG = get_logger(__name__)
+
+
+class Worker:
+    """Models and decoders of this process, which scan as the description of a run says; a context manager.
+
+    `open` loads the models, `start` starts the decoders.
+
+    Args:
+        options: The scan's parameters.
+        run: Description of the run to continue or to share with others; None for a new one.
+        budget: What it may use of the machine, None for all that this process may use.
+        decoders: Number of decoding processes, None for one per CPU of the budget: each has one thread.
+        custody: Information about the case, for the description of the run.
+        warn: Called with warnings for the user while a scan goes on.
+    """
+
+    def __init__(
+        self,
+        options: ScanOptions,
+        run: Mapping[str, Any] | None = None,
+        budget: Budget | None = None,
+        *,
+        decoders: int | None = None,
+        custody: runfile.Custody | None = None,
+        warn: Callable[[str], None] = LOG.warning,
+    ) -> None:
+        self._budget = budget or Budget.here(options.device)
+        self._earlier, self._custody, self._warn = run, custody, warn
+        self._pool: DecodePool | None = None
+        self._pipeline: Pipeline | None = None
+        #: The scan's parameters; once it is open, with the chosen model.
+        self.options = options
+        #: The description of the run, once it is open.
+        self.run: dict[str, Any] = {}
+        #: Number of decoding processes.
+        self.decoders = decoders or self._budget.cpus
+
+    def open(self) -> None:
+        """Load the models, and check that they compute what the run says.
+
+        Raises:
+            DeepscanError: A model, a package or a device is missing or unusable, or differs from the run's.
+        """
+        models = load_models(self.options, self._earlier, threads=self._budget.threads)
+        self.options, self._models = models.options, models
+        described = runfile.describe(
+            models.options, models.scorers, models.finder, models.choice, self._custody
+        )
+        if self._earlier is not None:
+            runfile.require_compatible(self._earlier, described)
+            described = dict(self._earlier)
+        self.run = described
+
+    def start(self, pictures: PictureFolder | None = None) -> DecodePool:
+        """Start the decoders, and return them.
+
+        Args:
+            pictures: Where to write pictures of the most telling faces, None for none.
+        """
+        models = self._models
+        self._pool = DecodePool(decode_options(models.options), self.decoders)
+        self._pipeline = Pipeline(
+            models.options,
+            self._pool,
+            models.finder,
+            models.scorers,
+            self.run["id"],
+            self._warn,
+            models.face_filter,
+            models.looks,
+            pictures,
+        )
+        return self._pool
+
+    def scan(
+        self,
+        items: Iterable[ScanItem | None],
+        on_progress: Callable[[bytes | None], None] = lambda path: None,
+    ) -> Generator[RecordLine, None, None]:
+        """Scan videos and yield the record of each as it ends, see `Pipeline.scan`."""
+        assert self._pipeline is not None, "start the decoders first"
+        return self._pipeline.scan(items, on_progress)
+
+    def close(self) -> None:
+        """End the decoders."""
+        if self._pool is not None:
+            self._pool.close()
+        self._pool = self._pipeline = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
