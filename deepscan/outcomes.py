@@ -1,4 +1,4 @@
-"""The possible statuses and verdicts of a video, and reasons for not counting a person."""
+"""The possible statuses and verdicts of a video, why a person does not count, and what people call it."""
 
 from typing import Literal, get_args
 
@@ -12,3 +12,22 @@ Verdict = Literal["fake", "inconclusive", "no_evidence"]
 #: Why a track does not count: it is not a face, it does not move while others do, it was seen in too few
 #: frames, or none of its faces is good enough.
 Aside = Literal["no_face", "still", "seldom", "poor"]
+
+
+def track_label(track: int, reason: str | None = None) -> str:
+    """Return what people call a track: records count from 0, people from 1.
+
+    Args:
+        track: Its id in the record.
+        reason: Why it does not count, None if it does.
+    """
+    return f"track {track + 1} (not a face)" if reason == "no_face" else f"person {track + 1}"
+
+
+def shot_label(shot: int) -> str:
+    """Return what people call a shot, which records count from 0.
+
+    Args:
+        shot: Its id in the record.
+    """
+    return f"shot {shot + 1}"

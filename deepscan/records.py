@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from deepscan.json_objects import OMIT, JsonObject, Limit
-from deepscan.outcomes import Aside, Status, Verdict
+from deepscan.outcomes import Aside, Status, Verdict, track_label
 
 Point = tuple[float, float]
 Share = Annotated[float, Limit("minimum", 0), Limit("maximum", 1)]
@@ -185,6 +185,11 @@ class Track(JsonObject):
     reason: Aside | None = None
     scores: Annotated[Mapping[str, ModelScore] | None, OMIT] = None
     worst_shots: Annotated[Mapping[str, int | None] | None, OMIT] = None
+
+    @property
+    def label(self) -> str:
+        """What pages and tables for people call it, who count from 1: `person 1`."""
+        return track_label(self.id, self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -393,7 +398,8 @@ class Record(JsonObject):
         status: `ok`; `no_face` and `too_short`, which are outcomes too; or why the file could not be scanned:
             `decode_error`, `timeout`, `unsupported`, `changed` (during the scan), `error`.
         detail: Why the status is not `ok`, in one line; else empty.
-        warnings: What weakens the result although the status is `ok`, a line each.
+        warnings: What weakens the result although the status is `ok`, a line each. One about a person names
+            the track by its `id`.
         verdict: `fake`, `inconclusive` or `no_evidence`; null unless the status is `ok` and a model was used.
         score: Probability of fake in [0, 1], of the person with the highest score among those who count; null
             like the verdict. Never a number for a file that failed.

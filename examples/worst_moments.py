@@ -26,7 +26,7 @@ def main() -> None:
             faces = [face for face in record.faces if face.track == track.id]
             faces.sort(key=lambda face: face.score or 0, reverse=True)
             moments = [f"{face.pts:.2f} s ({face.score:.2f})" for face in faces[: arguments.moments]]
-            print(f"  person {track.id}, score {track.score:.2f}: {', '.join(moments)}")
+            print(f"  {track.label}, score {track.score:.2f}: {', '.join(moments)}")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_the_worst_moments_of_a_scan_are_listed(tmp_path):
     assert deepscan("scan", SAMPLES / "swapped.mp4", "--frames", "8", "--out", out).code == 0
     said = example("worst_moments.py", out, "--moments", "2").out.splitlines()
     assert re.fullmatch(r".*swapped\.mp4: fake, score 0\.9\d", said[0])
-    assert re.fullmatch(r"  person 0, score 0\.9\d: \d\.\d\d s \([\d.]+\), \d\.\d\d s \([\d.]+\)", said[1])
+    assert re.fullmatch(r"  person 1, score 0\.9\d: \d\.\d\d s \([\d.]+\), \d\.\d\d s \([\d.]+\)", said[1])
     assert len(said) == 2
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from deepscan.errors import ContractError
 from deepscan.report.standing import Standing
 from deepscan.scanning.reading import ScanRecords
-from deepscan.scanning.summary import VideoSummary, summarise_record
+from deepscan.scanning.summary import VideoSummary, shown_warnings, summarise_record
 
 #: Progress callback: (what is counted, done, total).
 OnPageProgress = Callable[[str, int, int], None]
@@ -112,7 +112,7 @@ def read_overview(records: ScanRecords, standing: Standing, on_progress: OnPageP
                 )
             summary = summarise_record(record)
             doubts = standing.doubts(record)
-            warnings = tuple(record["warnings"])
+            warnings = tuple(shown_warnings(record))
             rows.append(
                 OverviewRow(summary, each.place, record["sha256"] or "", record["bytes"], warnings, doubts)
             )

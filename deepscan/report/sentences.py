@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from deepscan.calibration import calibrate, logit
 from deepscan.cards import Calibration
+from deepscan.outcomes import track_label
 from deepscan.report.chart import format_score
 from deepscan.report.run_info import ModelInfo, RunInfo
 from deepscan.scanning.fusion import has_vote, scoring_models
+from deepscan.scanning.summary import shown_warnings
 from deepscan.scanning.telling import counting
 
 #: How many times the frames are redrawn for the interval of a score.
@@ -178,8 +180,8 @@ def _finding(record: Mapping[str, Any], run: RunInfo, tracks: Sequence[Mapping[s
     together = f"the overall score is {score}"
     if len(tracks) > 1:
         highest = max(tracks, key=lambda track: track["score"])
-        together = f"of {len(tracks)} persons, person {highest['id']} has the highest score, {score}"
-    little = next((line for line in record["warnings"] if line.startswith(_LITTLE)), "")
+        together = f"of {len(tracks)} persons, {track_label(highest['id'])} has the highest score, {score}"
+    little = next((line for line in shown_warnings(record) if line.startswith(_LITTLE)), "")
     lower = f"the threshold for no evidence ({calibration.no_evidence:g})"
     if little:
         return f"{first}; {together}. But too little was seen to judge: {little.removeprefix(_LITTLE)}."

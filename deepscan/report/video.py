@@ -6,6 +6,7 @@ from typing import Any
 
 from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
+from deepscan.outcomes import shot_label, track_label
 from deepscan.report.chart import Score, ScoreTimeline, across, clock, down, format_score, timeline
 from deepscan.report.file_facts import file_facts
 from deepscan.report.maps import strongest_values
@@ -16,7 +17,7 @@ from deepscan.report.shown_faces import ShownFaces, shown_faces
 from deepscan.scanning.aggregation import ASIDE_WORDS, sightings_needed
 from deepscan.scanning.fusion import has_vote, logit_mean, scoring_models
 from deepscan.scanning.pictures import pictured_faces
-from deepscan.scanning.summary import VideoSummary, summarise_record
+from deepscan.scanning.summary import VideoSummary, shown_warnings, summarise_record
 from deepscan.scanning.telling import MAX_PERSONS, counting, shown_first, telling_faces
 
 FrameRecord = Mapping[str, Any]
@@ -28,6 +29,7 @@ class Person:
 
     Attributes:
         id: Id of the track in the record.
+        label: What people call it.
         score: Probability of fake in [0, 1], None without a model.
         opinions: Name of the model -> its score, with several models.
         seen: How often and when, as text.
@@ -45,6 +47,7 @@ class Person:
     """
 
     id: int
+    label: str
     score: float | None
     opinions: Mapping[str, float]
     seen: str
@@ -111,7 +114,7 @@ def video_detail(
     return VideoDetail(
         summarise_record(record),
         tuple(file_facts(record)),
-        tuple(record["warnings"]),
+        tuple(shown_warnings(record)),
         tuple(_person(track, record, run, size, pictures, strongest) for track in tracks[:MAX_PERSONS]),
         len(tracks[MAX_PERSONS:]),
         size,
@@ -141,6 +144,7 @@ def _person(
     faces = shown_faces(highest, texts, record, run, pictures, strongest)
     return Person(
         id=track["id"],
+        label=track_label(track["id"], track.get("reason")),
         score=track["score"],
         opinions={name: entry["score"] for name, entry in track.get("scores", {}).items()},
         seen=_seen(track),
@@ -204,7 +208,7 @@ def _shots(track: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]
     for shot in own:
         score = "" if shot["score"] is None else f": {shot['score']:.2f}"
         worst = ", the worst shot" if shot["shot"] == track["worst_shot"] else ""
-        yield f"shot {shot['shot']} ({when[shot['shot']]}){score}{worst}"
+        yield f"{shot_label(shot['shot'])} ({when[shot['shot']]}){score}{worst}"
 
 
 def _lines(

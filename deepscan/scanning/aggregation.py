@@ -246,8 +246,8 @@ def _counted(tracks: Sequence[TrackScore], sampled: int) -> tuple[list[TrackScor
     score = max((track.score for track in counted if track.score is not None), default=None)
     if score is not None:
         warnings += [
-            f"{'person' if track.track.is_face else 'track'} {track.track.id}, seen {track.sightings} times, "
-            f"is not counted, although its score is higher ({track.score:.2f}): "
+            f"track {track.track.id}, seen {track.sightings} times, is not counted, although its score is "
+            f"higher ({track.score:.2f}): "
             f"{ASIDE_WORDS[_why(track, sampled)]}"
             for track in tracks
             if track.sightings >= needed
@@ -287,7 +287,7 @@ def _decide(
         key=lambda track: (order.index(verdicts[track.track.id]), -(track.score or 0.0)),
     )
     seen = f"seen in {weakest.sightings} of {sampled} sampled frames, {weakest.used} with a face that counts"
-    reason = f"too little to judge: the verdict would depend on person {weakest.track.id}, {seen}"
+    reason = f"too little to judge: the verdict would depend on track {weakest.track.id}, {seen}"
     return "inconclusive", [reason]
 
 
@@ -321,7 +321,7 @@ def shot_warnings(track: TrackScore, calibration: Calibration | None) -> list[st
     faces = track.shots[number].track.faces
     when = f"from {faces[0].pts:.1f} s to {faces[-1].pts:.1f} s"
     return [
-        f"the worst shot of person {track.track.id}, {when}, scores {score:.2f}: "
+        f"the worst shot of track {track.track.id}, {when}, scores {score:.2f}: "
         f"on its own it would be called fake, all shots together score {track.score:.2f}"
     ]
 

@@ -178,14 +178,14 @@ def _shots(voters: Mapping[str, ModelVerdict], index: int) -> list[str]:
     ]
 
 
-def _disagreement(person: int, verdicts: Mapping[str, Verdict]) -> list[str]:
+def _disagreement(track: int, verdicts: Mapping[str, Verdict]) -> list[str]:
     if not {"fake", "no_evidence"} <= set(verdicts.values()):
         return []
     sides = [
         f"{kind} by {', '.join(name for name, verdict in verdicts.items() if verdict == kind)}"
         for kind in ("fake", "no_evidence")
     ]
-    return [f"the models disagree on person {person}: {'; '.join(sides)}"]
+    return [f"the models disagree on track {track}: {'; '.join(sides)}"]
 
 
 def _track_of_model(track: Mapping[str, Any], model: str) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Summarise records for overviews, in the order in which people want to see them."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os.path import commonpath, dirname
 from typing import Any, get_args
 
-from deepscan.outcomes import Status, Verdict
+from deepscan.outcomes import Status, Verdict, track_label
 from deepscan.scanning.fusion import agreement, has_vote
 
 #: Kind of outcome, worst first -> its label; empty to use the label of the status.
@@ -27,6 +28,8 @@ STATUS_LABELS: dict[Status, str] = {
     "changed": "changed",
     "error": "not read",
 }
+#: A track in a warning. Records of earlier versions call it a person, by the same id.
+_TRACK = re.compile(r"\b(?:person|track) (\d+)(?=[,:])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def summarise_record(record: Mapping[str, Any]) -> VideoSummary:
         status=record["status"],
         verdict=record["verdict"],
         score=record["score"],
-        note=record["detail"] or "; ".join(record["warnings"]),
+        note=record["detail"] or "; ".join(shown_warnings(record)),
         persons=len(record["tracks"]) - len(others),
         faces=sum(frame["track"] not in {None, *others} for frame in record["frames"]),
         sampled=len({frame["index"] for frame in record["frames"]}),
@@ -120,6 +123,21 @@ def summarise_record(record: Mapping[str, Any]) -> VideoSummary:
         ),
         agreement=agreement(record),
     )
+
+
+def shown_warnings(record: Mapping[str, Any]) -> list[str]:
+    """Return the warnings of a record for people, who call track 0 "person 1".
+
+    Args:
+        record: A parsed line of a journal.
+    """
+    reasons = {track["id"]: track.get("reason") for track in record["tracks"]}
+
+    def label(found: re.Match[str]) -> str:
+        track = int(found[1])
+        return track_label(track, reasons[track]) if track in reasons else found[0]
+
+    return [_TRACK.sub(label, line, count=1) for line in record["warnings"]]
 
 
 def _check(verdict: str | None, score: float | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepscan.errors import ContractError, ExitCode
+from deepscan.outcomes import shot_label, track_label
 from deepscan.scanning import runfile
 from deepscan.scanning.model_check import Finding, check_model, run_detectors, run_models
 from deepscan.scanning.paths import place_of
@@ -198,11 +199,11 @@ def _describe_place(place: str, record: Mapping[str, Any]) -> str:
         return f"{rest[1]} of the face in line {rest[0]} of frames"
     if kind == "tracks" and rest:
         person, *more = rest
-        shot = f" in shot {more[1]}" if more[:1] == ["shots"] and len(more) > 1 else ""
+        shot = f" in {shot_label(int(more[1]))}" if more[:1] == ["shots"] and len(more) > 1 else ""
         more = more[2:] if shot else more
         model = f" by model {more[1]}" if more[:1] == ["scores"] and len(more) > 2 else ""
         value = " ".join(more[2:] if model else more).replace("raw", "raw score")
-        return f"{value} of person {person}{shot}{model}"
+        return f"{value} of {track_label(int(person))}{shot}{model}"
     return place
 
 

@@ -43,7 +43,7 @@ def test_the_page_of_a_scan_says_what_its_records_say(scanned):
     assert len(page.all("image")) == 6 * faces
     judged = [record for record in records if record["verdict"]]
     assert f"agree with the overall verdict on 0 of {len(judged)} videos" in page.words
-    assert "the models disagree on person 0" in page.words
+    assert "the models disagree on person 1" in page.words
     run = json.loads(out.with_suffix(".run.json").read_text())
     assert " ".join(run["sessions"][0]["command"]) in page.words
 

@@ -52,7 +52,7 @@ def test_a_joint_verdict_and_the_disagreement(models):
     (record,) = scan(HOPPER, models["fake"], models["clear"]).records
     assert record["model"] == {"name": "clear+fake", "method": "fused"}
     assert (record["verdict"], record["calibrated"]) == ("inconclusive", True)
-    assert record["warnings"] == ["the models disagree on person 0: fake by fake; no_evidence by clear"]
+    assert record["warnings"] == ["the models disagree on track 0: fake by fake; no_evidence by clear"]
     (track,) = record["tracks"]
     assert record["score"] == track["score"]
     assert min(one["score"] for one in track["scores"].values()) < track["score"]

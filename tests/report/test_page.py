@@ -102,7 +102,7 @@ def test_a_person_in_several_shots_has_a_score_for_each_and_the_worst_is_marked(
     own = [{"shot": k, "score": score} for k, score in enumerate((0.25, 0.75))]
     made = page(tmp_path, video(tracks=[{**track(0.5), "shots": own, "worst_shot": 1}]) | {"shots": shots})
     assert (
-        "shot 0 (0:00.00 to 0:01.00): 0.25; shot 1 (0:02.00 to 0:03.00): 0.75, the worst shot" in made.words
+        "shot 1 (0:00.00 to 0:01.00): 0.25; shot 2 (0:02.00 to 0:03.00): 0.75, the worst shot" in made.words
     )
 
 
@@ -115,8 +115,8 @@ def test_a_model_s_cautions_are_shown_next_to_it(tmp_path):
 @pytest.mark.parametrize(
     ("reason", "why", "heading"),
     [
-        ("no_face", "not counted: does not look like a face", "track 1 (not a face)"),
-        ("still", "not counted: never moves, like a face in a photo", "person 1"),
+        ("no_face", "not counted: does not look like a face", "track 2 (not a face)"),
+        ("still", "not counted: never moves, like a face in a photo", "person 2"),
     ],
 )
 def test_a_track_that_is_not_a_living_face_is_drawn_as_such(tmp_path, reason, why, heading):

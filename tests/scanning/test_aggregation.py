@@ -76,7 +76,7 @@ def test_one_shot_that_looks_fake_is_reported_and_prevents_no_evidence(raws, exp
     assert judged.verdict == expected
     assert judged.score == pytest.approx(np.mean(raws))
     assert [
-        line.startswith("the worst shot of person 0, from 1.2 s to 1.2 s") for line in judged.warnings
+        line.startswith("the worst shot of track 0, from 1.2 s to 1.2 s") for line in judged.warnings
     ] == ([True] if reported else [])
 
 
@@ -123,7 +123,7 @@ def test_a_false_detection_in_the_background_does_not_decide_but_is_reported():
     judged = judge_video([wallpaper, person], 32, CALIBRATION)
     assert judged.score == pytest.approx(0.2)
     assert judged.counted == {0}
-    assert "person 1, seen 20 times" in judged.warnings[0]
+    assert "track 1, seen 20 times" in judged.warnings[0]
 
 
 def test_a_person_with_few_good_faces_counts_by_the_good_ones():
@@ -233,7 +233,7 @@ def test_persons_seen_in_one_frame_each_do_not_decide_however_many_there_are(sha
     assert judged.score == pytest.approx(0.98)
     assert judged.verdict == "inconclusive"
     assert judged.warnings[-1] == (
-        "too little to judge: the verdict would depend on person 31, seen in 1 of 32 sampled frames, "
+        "too little to judge: the verdict would depend on track 31, seen in 1 of 32 sampled frames, "
         "1 with a face that counts"
     )
 
@@ -282,7 +282,7 @@ def test_a_photo_does_not_decide_if_a_living_face_is_seen_clearly():
     judged = judge_video([photograph, at(1, range(12), raw=0.1)], 32, CALIBRATION)
     assert (judged.score, judged.verdict, judged.aside) == (pytest.approx(0.1), "no_evidence", {0: "still"})
     assert judged.warnings == (
-        "person 0, seen 32 times, is not counted, although its score is higher (0.98): "
+        "track 0, seen 32 times, is not counted, although its score is higher (0.98): "
         "never moves, like a face in a photo",
     )
 

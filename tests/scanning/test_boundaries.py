@@ -45,7 +45,7 @@ def test_of_persons_seen_too_rarely_the_worst_is_named():
     rare = [at(number, [number], raw=raw) for number, raw in enumerate((0.8, 0.95, 0.9))]
     judged = judge_video(rare, 8, CALIBRATION)
     assert judged.verdict == "inconclusive"
-    assert "person 1," in judged.warnings[-1]
+    assert "track 1," in judged.warnings[-1]
 
 
 def test_a_track_states_its_span_and_that_no_face_of_a_poor_shot_counts():

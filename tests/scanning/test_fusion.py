@@ -68,8 +68,8 @@ def test_a_fake_verdict_must_be_about_the_same_person():
     assert judged.verdict == UNSURE
     assert judged.score == pytest.approx(0.5)
     assert judged.warnings == (
-        "the models disagree on person 0: fake by m0; no_evidence by m1",
-        "the models disagree on person 1: fake by m1; no_evidence by m0",
+        "the models disagree on track 0: fake by m0; no_evidence by m1",
+        "the models disagree on track 1: fake by m1; no_evidence by m0",
     )
 
 
@@ -141,7 +141,7 @@ def test_a_shot_that_looks_fake_to_one_model_is_reported_with_the_model():
     judged = fuse({"a": one, "b": opinion_of(shot_by_shot([0.1] * 32, 30))}, 32)
     assert judged.verdict == UNSURE
     (line,) = judged.warnings
-    assert line.startswith("model a: the worst shot of person 0")
+    assert line.startswith("model a: the worst shot of track 0")
     assert judged.tracks[0].shots[1].score == pytest.approx(logit_mean([0.9, 0.1]))
 
 

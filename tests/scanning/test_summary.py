@@ -10,6 +10,7 @@ from deepscan.scanning.summary import (
     describe_outcomes,
     printable,
     shared_folder,
+    shown_warnings,
 )
 
 
@@ -87,3 +88,18 @@ def test_counts_have_the_right_number():
 )
 def test_a_name_cannot_change_how_the_text_around_it_is_shown(name, shown):
     assert printable(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("warning", "shown"),
+    [
+        ("track 0, seen 9 times, is not counted", "person 1, seen 9 times, is not counted"),
+        ("track 1, seen 9 times, is not counted", "track 2 (not a face), seen 9 times, is not counted"),
+        ("model a: the worst shot of track 2, from 1 s", "model a: the worst shot of person 3, from 1 s"),
+        ("the models disagree on person 0: fake by m", "the models disagree on person 1: fake by m"),
+        ("further video streams, ignored: track 7, a", "further video streams, ignored: track 7, a"),
+    ],
+)
+def test_people_read_of_persons_from_1_in_warnings(warning, shown):
+    tracks = [{"id": n, "reason": reason} for n, reason in enumerate((None, "no_face", "poor"))]
+    assert shown_warnings({"tracks": tracks, "warnings": [warning]}) == [shown]

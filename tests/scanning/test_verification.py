@@ -101,7 +101,7 @@ def test_several_models_and_models_without_calibration_match(folder, tmp_path, c
         edit(out, lambda record, _: record["frames"][0]["scores"].update(m0=0.9))
         found = kinds(verify_run(out))
         assert ("mismatch", "score of the face in line 0 of frames") in found
-        assert ("mismatch", "score of person 0 by model m0") in found
+        assert ("mismatch", "score of person 1 by model m0") in found
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_several_models_and_models_without_calibration_match(folder, tmp_path, c
         (lambda r, _: r.update(verdict="no_evidence"), "verdict"),
         (lambda r, _: r.update(score=round(r["score"] - 3e-6, 6)), "score"),
         (lambda r, _: r.update(calibrated=False), "calibrated"),
-        (lambda r, _: r["tracks"][0].update(counted=False), "counted of person 0"),
-        (lambda r, _: r["tracks"][0].update(raw=0.5), "raw score of person 0"),
+        (lambda r, _: r["tracks"][0].update(counted=False), "counted of person 1"),
+        (lambda r, _: r["tracks"][0].update(raw=0.5), "raw score of person 1"),
         (lambda r, _: r["frames"][1].update(score=0.25), "score"),
         (lambda r, _: r["frames"].pop(), "score"),
-        (lambda r, _: r["frames"][0]["quality"].update(sharpness=1.0), "used of person 0"),
+        (lambda r, _: r["frames"][0]["quality"].update(sharpness=1.0), "used of person 1"),
         (lambda r, _: r.update(status="decode_error", verdict=None, score=None), "verdict"),
         (lambda r, _: r.update(run="another"), "the run"),
         (lambda r, _: r["model"].update(sha256="00"), "model toy"),
