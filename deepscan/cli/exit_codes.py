@@ -36,7 +36,7 @@ COMMAND_CODES: Mapping[str, Mapping[ExitCode, str]] = {
     },
     "report": {
         ExitCode.OK: "the page is complete",
-        ExitCode.SOME_FAILED: "pictures are missing: a video is gone or has changed",
+        ExitCode.SOME_FAILED: "the run file, or pictures of a video, are missing",
         ExitCode.CONTRACT: "records or run file changed after the scan; the page says so",
     },
     "verify": {

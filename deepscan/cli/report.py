@@ -17,7 +17,9 @@ def report(
     records: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE.jsonl", help="Records written by scan --out. FILE.run.json should be next to it."
+            metavar="FILE.jsonl",
+            help="Records written by scan --out. FILE.run.json should be next to it: it "
+            "has the thresholds, the error rates and the command.",
         ),
     ],
     videos: Annotated[

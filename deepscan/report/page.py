@@ -67,7 +67,7 @@ def write_page(
         sources: Where to take pictures from the videos; None to use the pictures stored by the scan.
         on_progress: Called with what is counted (megabytes read, videos read again, videos drawn), the number
             done and the total.
-        warn: Called with a message for each video whose pictures cannot be shown.
+        warn: Called with what the page lacks: the run's file, or pictures of a video, a line each.
         alarm: Called with what was changed since the scan, if anything was; the page says so at its top.
 
     Returns:
@@ -95,7 +95,9 @@ def write_page(
     gone = folder.name if folder and sources is None and kept and not folder.is_dir() else ""
     bare = sources is None and any(video.persons for _, video in detailed) and (not kept or bool(gone))
     notes = [f"{video.row.path}: {video.note}" for _, video in detailed if video.note]
-    for note in [f"{gone}, the folder of pictures, is not next to the records"] * bool(gone) + notes:
+    if gone:
+        notes.insert(0, f"{gone}, the folder of pictures, is not next to the records")
+    for note in [*(() if run.described else run.notes), *notes]:
         if warn is not None:
             warn(note)
     page = _template(run).render(

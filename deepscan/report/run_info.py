@@ -92,8 +92,8 @@ def read_run_info(records: ScanRecords, first: Mapping[str, Any] | None, count: 
     ran = _ran(first) if first else {}
     if run is None:
         note = (
-            f"{basename(path)}, which describes the run, is not next to the records: thresholds are unknown, "
-            "and scores over time are raw"
+            f"{basename(path)}, which describes the run, is not next to the records: thresholds, error rates "
+            "and parameters are unknown, and scores over time are raw"
         )
         return RunInfo(
             {name: ModelInfo(name, tuple(_engine(entry))) for name, entry in ran.items()}, notes=(note,)

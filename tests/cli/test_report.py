@@ -109,3 +109,12 @@ def test_a_link_is_followed(tmp_path):
     assert deepscan("report", path, "--out", tmp_path / "link.html").code == 0
     assert (tmp_path / "link.html").is_symlink()
     assert len(Page(tmp_path / "page.html").all("article")) == 1
+
+
+def test_a_page_without_the_runs_file_is_incomplete_and_says_so(tmp_path):
+    path = journal(tmp_path, video())
+    ran = deepscan("report", path)
+    assert ran.code == 3
+    (warning,) = ran.err.splitlines()
+    assert warning.startswith("warning: a.run.json, which describes the run, is not next to the records")
+    assert warning.removeprefix("warning: ") in Page(tmp_path / "a.html").words

@@ -29,8 +29,12 @@ def test_each_session_of_a_run_is_shown(tmp_path):
 
 def test_without_the_runs_file_the_page_says_what_is_unknown(tmp_path):
     path = journal(tmp_path, video())
-    write_page(path, tmp_path / "a.html", most=9)
+    warned = []
+    write_page(path, tmp_path / "a.html", most=9, warn=warned.append)
     made = Page(tmp_path / "a.html")
+    assert all(warning in made.words for warning in warned)
+    (warning,) = warned
+    assert "thresholds, error rates and parameters are unknown" in warning
     assert "a.run.json, which describes the run, is not next to the records" in made.words
     assert "its thresholds are unknown here" in made.words
     assert not made.all("rect", **{"class": "band"})
