@@ -122,6 +122,8 @@ def wait_for(process: subprocess.Popen[bytes], path: Path, lines: int = 1) -> No
 def kill(process: subprocess.Popen[bytes], journal: Path, lines: int) -> int:
     """Kill a command when it has written a number of lines, append half a line, and return the complete ones.
 
+    Nothing is appended if a scan ended before it was killed: its journal would rightly count as changed.
+
     Args:
         process: The command.
         journal: The file it writes to.
@@ -131,6 +133,9 @@ def kill(process: subprocess.Popen[bytes], journal: Path, lines: int) -> int:
     process.kill()
     process.communicate(timeout=30)
     finished = journal.read_bytes().count(b"\n")
+    run = journal.with_suffix(".run.json")
+    if run.exists() and json.loads(run.read_text(encoding="ascii"))["records"] is not None:
+        return finished
     with journal.open("ab") as file:
         file.write(b'{"schema":1,"path":"torn')
     return finished
