@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import mmap
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ _CONTAINERS = (
 # Not part of what a player shows: cover art, and thumbnails of single moments.
 _NOT_PLAYED = Disposition.attached_pic | Disposition.timed_thumbnails
 _RESOURCE_ERRORS = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+#: Bytes that a process with enough memory can reserve.
+_AMPLE = 1 << 30
 #: How many times in a row the demuxer may answer "no packet yet" before reading ends.
 _MAX_RETRIES = 1000
 # Metadata can be in any encoding. PyAV 19 and later accept that and no longer have this option.
@@ -127,6 +130,9 @@ def packets_of(container: InputContainer, *streams: VideoStream) -> "Iterator[Pa
         except av.FFmpegError as error:
             raise_if_out_of_resources(error)
             raise
+        except IndexError:
+            # At the end of a file PyAV also flushes streams that began within it, which it does not know.
+            return
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:
@@ -183,6 +189,8 @@ def reopened_stream(container: InputContainer, key: StreamKey) -> VideoStream:
 def raise_if_out_of_resources(error: BaseException) -> None:
     """Raise a `MediaError` if the failure is this process's own: out of memory, threads or descriptors.
 
+    libav also reports a lack of memory if a damaged file requests more than it may have.
+
     Args:
         error: What a library raised.
 
@@ -190,5 +198,14 @@ def raise_if_out_of_resources(error: BaseException) -> None:
         MediaError: `error`.
     """
     code = errno.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
-    if code in _RESOURCE_ERRORS:
+    if code in _RESOURCE_ERRORS and not (code == errno.ENOMEM and _has_memory()):
         raise MediaError("error", f"the decoding process is short of resources: {os.strerror(code)}")
+
+
+def _has_memory() -> bool:
+    """Return whether this process can still reserve far more memory than a frame needs."""
+    try:
+        with mmap.mmap(-1, _AMPLE):
+            return True
+    except OSError:
+        return False

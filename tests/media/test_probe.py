@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from deepscan.media import container
 from deepscan.media.container import open_container
 from deepscan.media.frames import MediaError, MediaInfo
 from tests import awkward
@@ -167,15 +168,45 @@ def test_timestamps_that_restart_are_joined(media, name):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(errno.ENOMEM, "error"), (errno.EAGAIN, "error"), (errno.EIO, "decode_error")]
+    ("error", "has_memory", "status"),
+    [
+        (errno.ENOMEM, False, "error"),
+        # libav refuses what a damaged header requests, however much memory is left.
+        (errno.ENOMEM, True, "decode_error"),
+        (errno.EAGAIN, True, "error"),
+        (errno.EIO, True, "decode_error"),
+    ],
 )
-def test_lack_of_memory_is_not_the_file_s_fault(media, monkeypatch, error, status):
+def test_lack_of_memory_is_not_the_file_s_fault(media, monkeypatch, error, has_memory, status):
     def short(*_, **__):
         raise av.FFmpegError(error, os.strerror(error))
 
     path = media("plain.mp4")
     monkeypatch.setattr(av, "open", short)
+    if not has_memory:
+        # More than there are addresses.
+        monkeypatch.setattr(container, "_AMPLE", 1 << 60)
     assert refusal(path)[0] == status
+
+
+def test_a_packet_that_is_too_large_for_libav_is_the_file_s_fault(media, tmp_path):
+    data = bytearray(media("plain.mp4").read_bytes())
+    # The size of the first sample in the only video stream: 16 bytes after the name of its box.
+    place = data.index(b"stsz") + 16
+    assert int.from_bytes(data[place : place + 4], "big") < len(data)
+    data[place : place + 4] = (0x7FFFFFF0).to_bytes(4, "big")
+    path = tmp_path / "large.mp4"
+    path.write_bytes(data)
+    assert refusal(path)[0] == "decode_error"
+
+
+def test_streams_that_begin_within_a_file_do_not_end_it_with_an_error():
+    class Container:
+        def demux(self):
+            yield from ("first", "last", "flush")
+            raise IndexError("list index out of range")
+
+    assert [*container.packets_of(Container())] == ["first", "last", "flush"]
 
 
 def test_a_second_picture_in_a_photo_is_not_a_second_frame(media, tmp_path):
