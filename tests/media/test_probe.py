@@ -191,7 +191,7 @@ def test_lack_of_memory_is_not_the_file_s_fault(media, monkeypatch, error, has_m
 
 def test_an_impossible_size_in_the_header_is_the_file_s_fault(media, tmp_path):
     data = bytearray(media("plain.mp4").read_bytes())
-    # Twelve bytes after its name, the box lists the sizes of the frames. libav refuses to read 512 MB at once.
+    # Twelve bytes after its name, the box lists the sizes of the frames. libav refuses to read 512 MB.
     place = data.index(b"stsz") + 16 + 4 * 17
     assert int.from_bytes(data[place : place + 4], "big") < len(data)
     data[place] = 0x20
