@@ -3,16 +3,32 @@
 Several machines may write the same object at the same time. The first one wins, and its object never changes.
 """
 
+import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
-from deepscan.errors import ContractError, UsageError
+from deepscan.errors import ContractError, DeepscanError, UsageError
 from deepscan.files import write_error
+from deepscan.storage.address import (
+    filesystem,
+    is_address,
+    join,
+    local_path,
+    require_readable_scheme,
+    scheme_of,
+)
+from deepscan.storage.errors import ObjectError, retrying
 
+Result = TypeVar("Result")
+#: Names in a page of a listing; S3 gives no more.
+PAGE = 1000
+#: What a file system answers that has no hard links.
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 #: Temporary files begin with this; a listing leaves them out.
 TEMPORARY = ".writing-"
 
@@ -59,7 +75,11 @@ class Store(Protocol):
         ...
 
     def delete(self, name: str) -> None:
-        """Delete an object that this process has written, such as an attempt. Never a part."""
+        """Delete an object that this process has written, such as an attempt, if it exists. Never a part."""
+        ...
+
+    def remove_leftovers(self, folder: str) -> None:
+        """Delete what killed writers have left in a folder, in which nothing may be written any more."""
         ...
 
 
@@ -70,30 +90,43 @@ def open_store(location: str) -> Store:
         UsageError: The location is not a folder, or its scheme is unknown.
         MissingError: A package for such an address is missing.
     """
-    if "://" in location:
-        raise UsageError(f"cannot open {location}", "name a local folder")
-    return LocalStore(Path(location))
+    if not is_address(location):
+        return LocalStore(Path(location))
+    if scheme_of(location) == "file":
+        return LocalStore(Path(local_path(location)))
+    require_readable_scheme(location)
+    if scheme_of(location) in ("http", "https"):
+        raise UsageError(
+            f"nothing can be written to {location!r}",
+            "name a local folder, or an address such as s3://bucket/run/",
+        )
+    return ObjectStore(location)
 
 
 def require_put_once(store: Store) -> None:
     """Check, with a probe that is deleted again, that a store never replaces an object.
 
     Raises:
-        ContractError: The store replaced the probe, or cannot say whether an object exists.
+        ContractError: The store replaced the probe, or checks and writes in two steps.
         DeepscanError: The probe cannot be written.
     """
-    name = f"probes/{secrets.token_hex(8)}"
+    name = f".probe-{secrets.token_hex(8)}"
+    atomic = not isinstance(store, ObjectStore) or store.creates_atomically
     try:
-        first, second = store.put_once(name, b"first"), store.put_once(name, b"second")
-        kept = store.read(name) == b"first"
+        held = (
+            atomic
+            and store.put_once(name, b"first")
+            and not store.put_once(name, b"second")
+            and store.read(name) == b"first"
+        )
     finally:
         with suppress(Exception):
             store.delete(name)
-    if not first or second or not kept:
+    if not held:
         raise ContractError(
-            f"{store.location} replaces an object that exists, so two workers could overwrite each other's "
-            "results",
-            "use a store with conditional writes, such as S3, Google Cloud Storage, Azure or a local folder",
+            f"the store of {store.location!r} has no conditional writes: two workers could overwrite each "
+            "other's results",
+            "use a store that has them, such as Amazon S3, Google Cloud Storage, Azure, or a local folder",
         )
 
 
@@ -124,7 +157,15 @@ class LocalStore:
 
     def read(self, name: str) -> bytes:
         """See `Store.read`."""
-        return self._path(name).read_bytes()
+        path = self._path(name)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise DeepscanError(
+                f"{path} cannot be read: {error.strerror}", "check the disk and the permissions"
+            )
 
     def exists(self, name: str) -> bool:
         """See `Store.exists`."""
@@ -147,6 +188,11 @@ class LocalStore:
             except FileExistsError:
                 # Over NFS a lost reply makes a link that succeeded look like one that did not.
                 return temporary.stat().st_nlink > 1
+            except FileNotFoundError:
+                # All parts exist, so the worker that seals the run has removed the temporary file.
+                if path.exists():
+                    return False
+                raise
             finally:
                 temporary.unlink(missing_ok=True)
             folder = os.open(path.parent, os.O_RDONLY)
@@ -155,6 +201,12 @@ class LocalStore:
             finally:
                 os.close(folder)
         except OSError as error:
+            if error.errno in _NO_LINKS and error.filename2 is not None:
+                raise ContractError(
+                    f"the file system of {self.location} has no hard links, so two workers could overwrite "
+                    "each other's results",
+                    "name a folder on another disk, or an object store",
+                )
             raise write_error(path, error)
         return True
 
@@ -162,7 +214,122 @@ class LocalStore:
         """See `Store.delete`."""
         self._path(name).unlink(missing_ok=True)
 
+    def remove_leftovers(self, folder: str) -> None:
+        """See `Store.remove_leftovers`."""
+        for path in self._path(folder).glob(f"{TEMPORARY}*"):
+            path.unlink(missing_ok=True)
+
     def _path(self, name: str) -> Path:
         if name.startswith("/") or ".." in name.split("/"):
             raise ValueError(f"{name!r} is not the name of an object in a store")
         return self.folder / name
+
+
+class ObjectStore:
+    """A prefix in an object store.
+
+    Args:
+        location: Its address.
+        files: The fsspec file system, None for the one of the address in the process that uses it.
+    """
+
+    def __init__(self, location: str, files: Any = None) -> None:
+        self.location, self._given = location, files
+
+    @property
+    def creates_atomically(self) -> bool:
+        """Whether the store itself checks; fsspec's default looks first, and writes then."""
+        from fsspec.asyn import AsyncFileSystem
+        from fsspec.spec import AbstractFileSystem
+
+        kind = type(self._files)
+        if issubclass(kind, AsyncFileSystem):
+            return kind._pipe_file is not AsyncFileSystem._pipe_file
+        return kind.pipe_file is not AbstractFileSystem.pipe_file
+
+    def names(self, folder: str) -> Iterator[str]:
+        """See `Store.names`."""
+        if scheme_of(self.location) == "s3":
+            yield from self._s3_names(folder)
+            return
+        try:
+            entries = self._call(lambda: self._files.ls(self._address(folder), detail=True), "read", folder)
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry["type"] == "file":
+                yield entry["name"].rsplit("/", 1)[-1]
+
+    def _s3_names(self, folder: str) -> Iterator[str]:
+        # `ls` would keep all pages in memory, and ask twice for an empty folder.
+        bucket, _, prefix = f"{self._address(folder)}/".split("://", 1)[1].partition("/")
+        request = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/", "MaxKeys": PAGE}
+        while True:
+            page = self._call(partial(self._files.call_s3, "list_objects_v2", **request), "read", folder)
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(prefix)
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def read(self, name: str) -> bytes:
+        """See `Store.read`."""
+        # By default s3fs asks for the size first, to read large objects in pieces.
+        options = {"max_concurrency": 1} if scheme_of(self.location) == "s3" else {}
+        content: bytes = self._call(
+            lambda: self._files.cat_file(self._address(name), **options), "read", name
+        )
+        return content
+
+    def exists(self, name: str) -> bool:
+        """See `Store.exists`."""
+        return bool(self._call(lambda: self._files.exists(self._address(name)), "read", name))
+
+    def put_once(self, name: str, content: bytes) -> bool:
+        """See `Store.put_once`. It takes one request."""
+        try:
+            self._call(
+                lambda: self._files.pipe_file(self._address(name), content, mode="create"), "written", name
+            )
+        except FileExistsError:
+            return False
+        return True
+
+    def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+        with suppress(FileNotFoundError):
+            self._call(lambda: self._files.rm_file(self._address(name)), "written", name)
+
+    def remove_leftovers(self, folder: str) -> None:
+        """See `Store.remove_leftovers`; an object that was not written completely does not exist."""
+
+    @property
+    def _files(self) -> Any:
+        return filesystem(self.location) if self._given is None else self._given
+
+    def _address(self, name: str) -> str:
+        return join(self.location, name) if name else self.location.rstrip("/")
+
+    def _call(self, call: Callable[[], Result], done: str, name: str) -> Result:
+        """Return the result of a call, with retries.
+
+        Raises:
+            FileNotFoundError: The object does not exist.
+            FileExistsError: It exists.
+            DeepscanError: It could not be read or written.
+        """
+        try:
+            return retrying(call)
+        except ObjectError as error:
+            if error.problem == "missing":
+                raise FileNotFoundError(self._address(name))
+            if error.problem == "exists" or (error.problem == "changed" and done == "written"):
+                raise FileExistsError(self._address(name))
+            raise _store_error(error, self._address(name), done)
+
+
+def _store_error(error: ObjectError, address: str, done: str) -> DeepscanError:
+    """Return the error that ends a command because an object cannot be read or written."""
+    found = error.of_run(address)
+    detail = "no permission" if error.problem == "forbidden" else error.detail
+    return type(found)(f"{address!r} cannot be {done}: {detail}", found.hint)
