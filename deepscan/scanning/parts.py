@@ -100,7 +100,16 @@ def write_part(rows: Iterable[PartRow], *, run: str, chunk: str) -> bytes:
         {"deepscan.parts": str(VERSION), "deepscan.run": run, "deepscan.chunk": chunk}
     )
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    # A dictionary or a range of values of whole records would only take space.
+    flat = [name for name in COLUMNS if name != "record"]
+    pq.write_table(
+        table,
+        buffer,
+        compression="zstd",
+        use_dictionary=flat,
+        write_statistics=flat,
+        write_page_checksum=True,
+    )
     return buffer.getvalue()
 
 

@@ -23,6 +23,7 @@ class Audit:
     """What an audit found.
 
     Attributes:
+        place: The run folder.
         rows: Rows of the manifest.
         chunks: Chunks of the manifest.
         done_rows: Rows whose parts are correct.
@@ -34,6 +35,7 @@ class Audit:
         sha256: SHA-256 over the names and hashes of the correct parts, in the order of names.
     """
 
+    place: str
     rows: int
     chunks: int
     done_rows: int
@@ -57,10 +59,10 @@ class Audit:
         """
         if self.complete:
             return
-        count = self.missing + self.wrong
-        more = f"; and {count - 3} more" if count > 3 else ""
+        count, shown = self.missing + self.wrong, self.lines[:3]
+        more = f"; and {count - len(shown)} more" if count > len(shown) else ""
         raise AuditError(
-            f"{count} parts of the run are missing or wrong: {'; '.join(self.lines[:3])}{more}",
+            f"{self.place}: {count} parts are missing or wrong: {'; '.join(shown)}{more}",
             PART_HINT if self.wrong else "run the scan again: it scans what is missing",
         )
 
@@ -100,6 +102,7 @@ def audit_run(folder: RunFolder, on_progress: Callable[[int, int], None] | None 
         lines += [f"{PARTS}/{file} belongs to no chunk of the manifest"]
     digest = hashlib.sha256("".join(f"{name} {value}\n" for name, value in sorted(hashes)).encode())
     return Audit(
+        place=folder.store.location,
         rows=folder.manifest.rows,
         chunks=folder.manifest.chunks,
         done_rows=done_rows,
@@ -128,6 +131,7 @@ def seal_run(folder: RunFolder, audit: Audit) -> None:
         "sha256": audit.sha256,
         "table": None,
     }
+    folder.store.remove_leftovers(PARTS)
     if not folder.store.put_once(SEAL, json.dumps(seal, indent=1).encode("ascii") + b"\n"):
         sealed = folder.sealed()
         if sealed is None or sealed.get("sha256") != audit.sha256:
@@ -165,7 +169,8 @@ def _examine(folder: RunFolder, chunk: Chunk) -> _Result:
     name = part_name(chunk.name)
     try:
         content = folder.store.read(name)
-        part = folder.parse_part(chunk.name, content, ("path", "path_bytes"))
+        # The records are read too: only pages that are read are compared with their checksums.
+        part = folder.parse_part(chunk.name, content, ("path", "path_bytes", "record"))
     except FileNotFoundError:
         return None
     except ContractError as error:

@@ -11,6 +11,7 @@ sealed.json             hashes of all parts, see `scanning.run_audit`
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -19,12 +20,14 @@ from deepscan.errors import ContractError, UsageError
 from deepscan.scanning import runfile
 from deepscan.scanning.chunks import Chunk, ManifestRow, Shard, chunked, read_rows, write_rows
 from deepscan.scanning.parts import PART_HINT, Part, read_part
-from deepscan.storage.store import Store, open_store
+from deepscan.storage.store import Store, open_store, require_put_once
 
 RUN, SEAL = "run.json", "sealed.json"
 MANIFEST, PARTS, SESSIONS = "manifest", "parts", "sessions"
 #: Rows in a file of the manifest.
 FILE_ROWS = 65_536
+#: Objects that are read at the same time.
+_READERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +74,35 @@ class RunFolder:
         self.manifest = Manifest.from_json(run["manifest"])
 
     @classmethod
-    def open(cls, location: str) -> "RunFolder":
+    def open(cls, location: str | Store) -> "RunFolder":
         """Open an existing run folder.
+
+        Args:
+            location: A folder or an address, or its store.
 
         Raises:
             UsageError: There is no run in it.
             ContractError: Its run.json is damaged, or of another version.
         """
-        store = open_store(location)
+        folder = cls.existing(location)
+        if folder is None:
+            place = location if isinstance(location, str) else location.location
+            raise UsageError(f"{place} is not a run folder: {RUN} is missing", "name the folder of a run")
+        return folder
+
+    @classmethod
+    def existing(cls, location: str | Store) -> "RunFolder | None":
+        """Return the run in a folder as `open` does, None if there is none yet."""
+        store = open_store(location) if isinstance(location, str) else location
         run = _read_run(store)
-        if run is None:
-            raise UsageError(f"{location} is not a run folder: {RUN} is missing", "name the folder of a run")
-        return cls(store, run)
+        return None if run is None else cls(store, run)
 
     @classmethod
-    def exists(cls, location: str) -> bool:
-        """Return whether there is a run in a folder."""
-        return open_store(location).exists(RUN)
-
-    @classmethod
-    def begin(cls, location: str, run: Mapping[str, Any], manifest: Manifest) -> "RunFolder":
+    def begin(cls, location: str | Store, run: Mapping[str, Any], manifest: Manifest) -> "RunFolder":
         """Create a run folder, or join the run that is in it.
 
         Args:
-            location: A folder or an address.
+            location: As for `open`.
             run: The run's description by `runfile.describe`. Its `id` is replaced by one that depends on the
                 parameters, the models and the manifest only.
             manifest: The manifest, whose files `put_manifest` has written.
@@ -102,7 +110,7 @@ class RunFolder:
         Raises:
             ContractError: The run in it differs; the message names what.
         """
-        store = open_store(location)
+        store = open_store(location) if isinstance(location, str) else location
         described = {
             **run,
             "id": runfile.derived_id(run, manifest.digest),
@@ -110,7 +118,7 @@ class RunFolder:
         }
         store.put_once(RUN, runfile.content(described))
         # Also the winner reads it, so that every worker has the same values.
-        folder = cls.open(location)
+        folder = cls.open(store)
         folder.require_compatible(described)
         return folder
 
@@ -120,14 +128,19 @@ class RunFolder:
         Raises:
             ContractError: Something that decides the outcome differs. The message names it.
         """
-        runfile.require_compatible(self.run, run)
-        if "manifest" in run and run["manifest"]["digest"] != self.manifest.digest:
-            rows = run["manifest"]["rows"]
-            raise ContractError(
-                f"the run in {self.store.location} has another manifest: {self.manifest.rows} rows then, "
-                f"{rows} now" + (", with other content" if rows == self.manifest.rows else ""),
-                "name the inputs of that run, or start a new run with another --out",
-            )
+        hint = "restore what differs, or start a new run with another --out"
+        try:
+            runfile.require_compatible(self.run, run)
+        except ContractError as error:
+            raise ContractError(f"{self.store.location}: {error.message}", hint)
+        if "manifest" not in run:
+            return
+        old, new = self.manifest, Manifest.from_json(run["manifest"])
+        if old.digest != new.digest:
+            change = f"{old.rows} rows then, {new.rows} now" if old.rows != new.rows else "other rows"
+            raise ContractError(f"{self.store.location}: the run has another manifest ({change})", hint)
+        if old.chunk != new.chunk:
+            raise ContractError(f"{self.store.location}: --chunk was {old.chunk}, is {new.chunk}", hint)
 
     def rows(self, first: int = 0, stop: int | None = None) -> Iterator[ManifestRow]:
         """Yield rows of the manifest. Only the files that contain them are read.
@@ -202,10 +215,13 @@ class RunFolder:
 
         `records` is None until the run is sealed.
         """
-        sessions: dict[str, dict[str, Any]] = {}
-        for name in sorted(self.store.names(SESSIONS), key=lambda name: name.endswith(".end.json")):
-            session = json.loads(self.store.read(f"{SESSIONS}/{name}"))
-            sessions[name.split(".")[0]] = session
+        names = sorted(self.store.names(SESSIONS), key=lambda name: (name.endswith(".end.json"), name))
+        with ThreadPoolExecutor(_READERS) as threads:
+            contents = list(threads.map(lambda name: self.store.read(f"{SESSIONS}/{name}"), names))
+        # The end of a session replaces its start.
+        sessions: dict[str, dict[str, Any]] = {
+            name.split(".")[0]: json.loads(content) for name, content in zip(names, contents, strict=True)
+        }
         ordered = sorted(sessions.values(), key=lambda session: str(session.get("started")))
         # The hash in run.json is of the file without sessions.
         run = {key: value for key, value in self.run.items() if key != runfile.OWN_HASH}
@@ -235,7 +251,19 @@ def put_manifest(store: Store, rows: Iterable[ManifestRow], chunk: int) -> Manif
 
     The names of the files contain their hashes: if inputs change between two workers that begin a run
     together, the files of one are not mixed with those of the other.
+
+    Args:
+        store: The store of the run, which is checked first: see `require_put_once`.
+        rows: The rows; there may be millions.
+        chunk: Rows of a chunk, at least 1.
+
+    Raises:
+        ContractError: The store has no conditional writes.
+        DeepscanError: It cannot be written.
     """
+    if chunk < 1:
+        raise ValueError(f"a chunk needs at least one row, not {chunk}")
+    require_put_once(store)
     files: list[dict[str, Any]] = []
     total, digest = 0, hashlib.sha256()
     left = iter(rows)
@@ -265,8 +293,8 @@ def _read_run(store: Store) -> dict[str, Any] | None:
     run = runfile.parse(content, source)
     if not runfile.is_unchanged(run):
         raise ContractError(f"{source} was edited", "restore it, or start a new run")
-    if not isinstance(run.get("manifest"), dict):
-        raise ContractError(f"{source} does not describe a run folder", "name the folder of a run")
+    if run.get("schema") != 1 or not isinstance(run.get("manifest"), dict):
+        raise ContractError(f"{source} does not describe a run folder of this version", "name another folder")
     return run
 
 

@@ -10,21 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from deepscan.errors import ContractError, DeepscanError, UsageError
 from deepscan.files import write_error
-from deepscan.storage.address import (
-    filesystem,
-    is_address,
-    join,
-    local_path,
-    require_readable_scheme,
-    scheme_of,
-)
-from deepscan.storage.errors import ObjectError, retrying
+from deepscan.storage import address
+from deepscan.storage.address import filesystem, is_address, local_path, require_readable_scheme, scheme_of
+from deepscan.storage.errors import ObjectError, Result, retrying
 
-Result = TypeVar("Result")
 #: Names in a page of a listing; S3 gives no more.
 PAGE = 1000
 #: What a file system answers that has no hard links.
@@ -308,7 +301,7 @@ class ObjectStore:
         return filesystem(self.location) if self._given is None else self._given
 
     def _address(self, name: str) -> str:
-        return join(self.location, name) if name else self.location.rstrip("/")
+        return address.join(self.location, name) if name else self.location.rstrip("/")
 
     def _call(self, call: Callable[[], Result], done: str, name: str) -> Result:
         """Return the result of a call, with retries.
@@ -328,8 +321,8 @@ class ObjectStore:
             raise _store_error(error, self._address(name), done)
 
 
-def _store_error(error: ObjectError, address: str, done: str) -> DeepscanError:
+def _store_error(error: ObjectError, place: str, done: str) -> DeepscanError:
     """Return the error that ends a command because an object cannot be read or written."""
-    found = error.of_run(address)
+    found = error.of_run(place)
     detail = "no permission" if error.problem == "forbidden" else error.detail
-    return type(found)(f"{address!r} cannot be {done}: {detail}", found.hint)
+    return type(found)(f"{place!r} cannot be {done}: {detail}", found.hint)
