@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from deepscan.errors import ContractError, DeepscanError, UsageError
 from deepscan.files import write_error
 from deepscan.storage import address
 from deepscan.storage.address import filesystem, is_address, local_path, require_readable_scheme, scheme_of
-from deepscan.storage.errors import ObjectError, Result, retrying
+from deepscan.storage.errors import ObjectError, retrying
 
+_Result = TypeVar("_Result")
 #: Names in a page of a listing; S3 gives no more.
 PAGE = 1000
 #: What a file system answers that has no hard links.
@@ -303,7 +304,7 @@ class ObjectStore:
     def _address(self, name: str) -> str:
         return address.join(self.location, name) if name else self.location.rstrip("/")
 
-    def _call(self, call: Callable[[], Result], done: str, name: str) -> Result:
+    def _call(self, call: Callable[[], _Result], done: str, name: str) -> _Result:
         """Return the result of a call, with retries.
 
         Raises:
