@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from deepscan.errors import UsageError
+from deepscan import arguments
+from deepscan.arguments import AnyPath
+from deepscan.errors import UsageError, require_choice
 from deepscan.progress import counting_bar
 from deepscan.records import Record
 from deepscan.run_description import RunDescription
@@ -24,7 +26,7 @@ PrecisionName: TypeAlias = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 
 def scan(
-    paths: StrPath | Iterable[StrPath],
+    paths: AnyPath | Iterable[AnyPath],
     *,
     model: StrPath | Sequence[StrPath] | None = "auto",
     frames: int = 32,
@@ -50,7 +52,8 @@ def scan(
     Records come in the order in which the files are done.
 
     Args:
-        paths: Files and folders, one or several; folders are searched for videos and pictures.
+        paths: Files and folders, one or several (a list, a generator, ...); folders are searched for videos
+            and pictures.
         model: Name or folder of a model, or several for a joint verdict; `"auto"` for the best that is
             installed and fast enough here, `None` to find faces only.
         frames: Number of frames to sample from each video, evenly.
@@ -72,7 +75,7 @@ def scan(
         workers: Number of processes that decode; `None` for one a core, at most one a file.
 
     Raises:
-        UsageError: A path does not exist, or an argument has an unknown value.
+        UsageError: A path does not exist, or an argument has a wrong type or an unknown value.
         DeepscanError: While iterating: the model cannot be loaded, or the thread that asked for the first
             record has ended.
     """
@@ -81,27 +84,37 @@ def scan(
     from deepscan.scanning.options import ScanOptions
     from deepscan.scanning.paths import collect
 
-    named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    first, *others = model_names(model)
-    options = ScanOptions(
-        model=first,
-        also=tuple(others),
-        frames=frames,
+    arguments.strings(
         faces=faces,
         faces_device=faces_device,
         decoder=decoder,
         engine=engine,
         device=device,
         precision=precision,
-        min_frames=min_frames,
-        min_share=min_share,
-        timeout=timeout,
-        max_megapixels=max_megapixels,
-        explain=explain,
     )
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers must be at least 1, not {workers}", "leave it out for one per core")
-    return _records(collect([os.fspath(each) for each in named]).paths, options, workers, progress)
+    require_choice("precision", (precision,), get_args(PrecisionName))
+    advance = arguments.progress("progress", progress)
+    processes = None if workers is None else arguments.whole_number("workers", workers)
+    first, *others = model_names(model)
+    options = ScanOptions(
+        model=first,
+        also=tuple(others),
+        frames=arguments.whole_number("frames", frames),
+        faces=faces,
+        faces_device=faces_device,
+        decoder=decoder,
+        engine=engine,
+        device=device,
+        precision=precision,
+        min_frames=arguments.whole_number("min_frames", min_frames),
+        min_share=arguments.number("min_share", min_share),
+        timeout=arguments.number("timeout", timeout),
+        max_megapixels=arguments.number("max_megapixels", max_megapixels),
+        explain=arguments.flag("explain", explain),
+    )
+    if processes is not None and processes < 1:
+        raise UsageError(f"workers must be at least 1, not {processes}", "leave it out for one per core")
+    return _records(collect(arguments.paths("paths", paths)).paths, options, processes, advance)
 
 
 def _records(
@@ -129,7 +142,7 @@ def _records(
                 )
 
 
-def read_records(path: StrPath) -> Iterator[Record]:
+def read_records(path: AnyPath) -> Iterator[Record]:
     """Read the records of a `.jsonl` file, as `deepscan scan --out FILE` writes it, one by one.
 
     A last line that an interrupted scan left unfinished is skipped.
@@ -140,11 +153,12 @@ def read_records(path: StrPath) -> Iterator[Record]:
     """
     from deepscan.scanning.reading import open_records
 
-    _require_readable(path, ".jsonl")
-    return (Record.from_json(record) for record in open_records(path))
+    name = arguments.path("path", path)
+    _require_readable(name, ".jsonl")
+    return (Record.from_json(record) for record in open_records(name))
 
 
-def read_run(path: StrPath) -> RunDescription:
+def read_run(path: AnyPath) -> RunDescription:
     """Read the file that describes a run.
 
     Args:
@@ -154,7 +168,8 @@ def read_run(path: StrPath) -> RunDescription:
         UsageError: There is no such file, or it cannot be read.
         ContractError: It does not describe a run of this version.
     """
-    file = Path(path) if os.fspath(path).endswith(".run.json") else Path(path).with_suffix(".run.json")
+    name = arguments.path("path", path)
+    file = Path(name) if name.endswith(".run.json") else Path(name).with_suffix(".run.json")
     _require_readable(file, ".run.json")
     return RunDescription.from_json(file.read_bytes())
 

@@ -1,20 +1,23 @@
 """The Python API of faces: find them in a picture, and score them with a model."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deepscan import arguments
 from deepscan.api import DeviceName, EngineName, FaceSearch, PrecisionName, StrPath
+from deepscan.arguments import wrong_type
 from deepscan.batching import AdaptiveBatcher
 from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.crop_recipe import CropRecipe
+from deepscan.devices import FACE_DEVICES
 from deepscan.engines.scorer import Scorer
-from deepscan.errors import ContractError, UsageError
+from deepscan.errors import ContractError, UsageError, require_choice
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection
 from deepscan.faces.face_filter import WITH_MARGIN, FaceFilter, filter_crop
@@ -25,9 +28,12 @@ from deepscan.media.pool import DecodePool
 from deepscan.outcomes import Verdict
 from deepscan.records import Point
 from deepscan.scanning.aggregation import verdict
-from deepscan.scanning.loading import load_scorer, model_names, with_model
+from deepscan.scanning.loading import load_scorer, model_name, with_model
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.paths import collect
+
+_CUT = "cut them with FoundFace.crop(detector)"
+_OF_DETECTOR = "pass what Detector.score returns"
 
 
 class Detector:
@@ -80,14 +86,22 @@ class Detector:
             UsageError: The crops have another shape or type; or the model has no calibration.
             ContractError: The model gave no finite score.
         """
+        given: object = crops
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise wrong_type("crops", "an array or a list of pictures", given, _CUT)
+        wanted = (self.side, self.side, 3)
+        if isinstance(crops, np.ndarray) and crops.ndim == 3:
+            raise UsageError(
+                f"model {self.name!r} takes crops of shape {wanted} in a list, not a single picture",
+                "pass a list: score([crop])",
+            )
         batch = list(crops)
         for each in batch:
             shape, kind = np.shape(each), getattr(each, "dtype", None)
-            if shape != (self.side, self.side, 3) or kind != np.uint8:
-                wanted = (self.side, self.side, 3)
+            if shape != wanted or kind != np.uint8:
                 raise UsageError(
                     f"model {self.name!r} takes crops of shape {wanted} and type uint8, not {shape}, {kind}",
-                    "cut them with FoundFace.crop(detector)",
+                    _CUT,
                 )
         if calibrated and self.calibration is None:
             raise self._uncalibrated()
@@ -110,11 +124,11 @@ class Detector:
             raw: Raw scores in [0, 1].
 
         Raises:
-            UsageError: The model has no calibration.
+            UsageError: The model has no calibration, or these are not scores.
         """
         if self.calibration is None:
             raise self._uncalibrated()
-        return np.asarray(calibrate(np.asarray(raw, dtype=np.float64), self.calibration), dtype=np.float64)
+        return np.asarray(calibrate(_scores("raw", raw), self.calibration), dtype=np.float64)
 
     def verdict(self, calibrated: float) -> Verdict:
         """Return the verdict that a calibrated score means; always `inconclusive` without a calibration.
@@ -123,8 +137,12 @@ class Detector:
 
         Args:
             calibrated: In [0, 1].
+
+        Raises:
+            UsageError: This is not a score.
         """
-        return verdict(calibrated, self.calibration)
+        (score,) = _scores("calibrated", [calibrated]).tolist()
+        return verdict(score, self.calibration)
 
     def _uncalibrated(self) -> UsageError:
         return UsageError(f"model {self.name!r} has no calibration", "use its raw scores, or another model")
@@ -150,8 +168,10 @@ def load_detector(
         MissingError: The model, a package or the device is missing.
         ContractError: The model's files do not match its card.
     """
-    (name,) = model_names(model)
-    options, _ = with_model(ScanOptions(model=name, engine=engine, device=device, precision=precision))
+    arguments.strings(engine=engine, device=device, precision=precision)
+    require_choice("precision", (precision,), get_args(PrecisionName))
+    options = ScanOptions(model=model_name(model), engine=engine, device=device, precision=precision)
+    options, _ = with_model(options)
     return Detector(load_scorer(options))
 
 
@@ -201,10 +221,17 @@ def find_faces(
         filtered: Whether to leave out detections that the face filter rejects.
 
     Raises:
-        UsageError: The file does not exist, gives no picture, or the array has another shape or type.
+        UsageError: The file does not exist, gives no picture, or the array has another shape or type; or an
+            argument has an unknown value.
         MissingError: A package or the device is missing.
     """
-    pixels = _decoded(image) if isinstance(image, str | os.PathLike) else np.ascontiguousarray(image)
+    arguments.strings(faces=faces, device=device)
+    require_choice("device", (device,), FACE_DEVICES)
+    given: object = image
+    if not isinstance(given, str | os.PathLike | np.ndarray):
+        wanted = "a path or an array of RGB pixels"
+        raise wrong_type("image", wanted, given, "name a picture, or decode it first")
+    pixels = np.ascontiguousarray(image) if isinstance(image, np.ndarray) else _decoded(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
         raise UsageError(
             f"a picture has shape (h, w, 3) and type uint8, not {pixels.shape} and {pixels.dtype}",
@@ -230,9 +257,26 @@ def _found(detection: Detection, face_score: float, image: Image) -> FoundFace:
     )
 
 
+def _scores(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Return scores as an array.
+
+    Raises:
+        UsageError: They are not numbers from 0 to 1.
+    """
+    try:
+        scores = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise wrong_type(name, "numbers", value, _OF_DETECTOR) from None
+    for outside in scores[~((scores >= 0) & (scores <= 1))][:1]:
+        raise UsageError(f"{name} must be from 0 to 1, not {outside}", _OF_DETECTOR)
+    return scores
+
+
 def _decoded(path: StrPath) -> Image:
     """Return the picture in a file, upright, decoded in a separate process, since the file may be hostile."""
-    (file,) = collect([os.fspath(path)]).paths or [b""]
+    if os.path.isdir(path):
+        raise UsageError(f"{os.fspath(path)!r} is a folder", "name one picture")
+    (file,) = collect([os.fspath(path)]).paths
     with DecodePool(DecodeOptions(frames=1), 1) as pool:
         pool.submit(DecodeJob(0, file))
         image = None

@@ -5,15 +5,18 @@ import gc
 import inspect
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import numpy as np
 import pytest
 
 import deepscan
@@ -306,3 +309,54 @@ def test_records_of_a_file_are_read_one_by_one_and_a_torn_line_is_skipped(scan, 
     journal.write_text('{"a": 1}\n')
     with pytest.raises(deepscan.ContractError, match="line 1"):
         list(deepscan.read_records(journal))
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "complaint"),
+    [
+        ("frames", 8.5, "^frames must be a whole number, not 8.5"),
+        ("frames", "8", "^frames must be a whole number, not '8'"),
+        ("frames", True, "^frames must be a whole number, not True"),
+        ("frames", None, "^frames must be a whole number, not None$"),
+        ("min_frames", 1.5, "^min_frames must be a whole number"),
+        ("workers", 1.5, "^workers must be a whole number"),
+        ("progress", 3, "^progress must be True, False or a function"),
+        ("model", 3, "^model must be a name, a path or a list of these, or None, not 3"),
+        ("model", [3], "^model must be a name or a path, not 3"),
+        ("model", b"convnet", "^model must be a name"),
+        ("model", "", "^no model is named"),
+        ("timeout", "a", "^timeout must be a number, not 'a'"),
+        ("min_share", True, "^min_share must be a number"),
+        ("explain", "no", "^explain must be True or False, not 'no'"),
+        ("faces", 3, "^faces must be a string, not 3"),
+        ("precision", 16, "^precision must be a string, not 16"),
+        ("precision", "fp8", "^precision cannot be 'fp8'"),
+        ("paths", 3, r"^paths must be a path \(str, bytes or pathlib.Path\) or several, not 3"),
+        ("paths", None, "^paths must be a path .* not None$"),
+        ("paths", {"a": 1}, "^paths must be a path"),
+        ("paths", ["sample_videos", [3]], r"^paths\[1\] must be a path"),
+        ("paths", BytesIO(), "^paths must be a path"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named(argument, value, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        deepscan.scan(**{"paths": [], argument: value})
+
+
+def test_paths_come_as_str_bytes_or_path_objects_and_from_any_iterable(tmp_path):
+    file = tmp_path / os.fsdecode(b"b\xe9.bin")
+    file.write_bytes(b"no video")
+    for given in (file, str(file), os.fsencode(file), (each for each in [file]), {os.fsencode(file)}):
+        assert [record.file for record in deepscan.scan(given, model=None)] == [file]
+
+
+@pytest.mark.parametrize("read", [deepscan.read_records, deepscan.read_run])
+def test_a_file_to_read_is_named_by_a_path(read, tmp_path):
+    with pytest.raises(UsageError, match=r"^path must be a path"):
+        read(3)
+    with pytest.raises(UsageError, match="does not exist"):
+        read(os.fsencode(tmp_path / "a.jsonl"))
+
+
+def test_numbers_of_numpy_are_taken():
+    assert list(deepscan.scan([], model=None, frames=np.int64(8), timeout=np.float32(3))) == []

@@ -124,3 +124,44 @@ def test_only_a_detector_can_be_loaded():
     for name, complaint in (("mtcnn", "detector"), ("none", "none"), ("convnett", "convnett")):
         with pytest.raises(deepscan.UsageError, match=complaint):
             deepscan.load_detector(name)
+
+
+@pytest.mark.parametrize(
+    ("crops", "complaint"),
+    [
+        (None, "^crops must be an array or a list of pictures, not None"),
+        ("a.png", "^crops must be an array or a list of pictures, not 'a.png'"),
+        (np.zeros((64, 64, 3), np.uint8), "in a list, not a single picture"),
+    ],
+)
+def test_what_is_not_several_crops_is_refused(crops, complaint, model):
+    with pytest.raises(deepscan.UsageError, match=complaint):
+        deepscan.load_detector(model).score(crops)
+
+
+@pytest.mark.parametrize("score", [None, "x", 2.0, float("nan")])
+def test_what_is_not_a_score_is_refused(score, model):
+    detector = deepscan.load_detector(model)
+    with pytest.raises(deepscan.UsageError, match=r"^raw must be "):
+        detector.calibrate(score)
+    with pytest.raises(deepscan.UsageError, match=r"^calibrated must be "):
+        detector.verdict(score)
+
+
+@pytest.mark.parametrize("image", [None, 3, b"jpeg", ["a.png"], [[1, 2], [3]]])
+def test_what_is_neither_path_nor_array_is_refused(image):
+    with pytest.raises(deepscan.UsageError, match=r"^image must be a path or an array"):
+        deepscan.find_faces(image)
+
+
+def test_a_folder_and_an_unknown_device_are_refused(tmp_path):
+    with pytest.raises(deepscan.UsageError, match="is a folder"):
+        deepscan.find_faces(tmp_path)
+    with pytest.raises(deepscan.UsageError, match="device cannot be 'gpu'"):
+        deepscan.find_faces(tmp_path / "a.png", device="gpu")
+
+
+@pytest.mark.parametrize("name", [None, 3, b"convnet", ["a", "b"]])
+def test_one_model_is_named_by_a_name_or_a_path(name):
+    with pytest.raises(deepscan.UsageError, match=r"^model must be a name or a path"):
+        deepscan.load_detector(name)

@@ -14,6 +14,7 @@ LAYERS = (
     *(
         "version",
         "errors",
+        "arguments",
         "logs",
         "json_objects",
         "registry",

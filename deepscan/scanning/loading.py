@@ -1,10 +1,11 @@
 """Load what a scan needs: the models, the face finder and its companion networks."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deepscan.arguments import wrong_type
 from deepscan.cards import ModelCard
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import UsageError
@@ -90,13 +91,31 @@ def chosen_model(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
 
 
 def model_names(model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None) -> list[str]:
-    """Return models as options name them; a path object is never treated as the name of a model."""
+    """Return models as options name them.
+
+    Raises:
+        UsageError: No model is named, or one is neither a name nor a path.
+    """
     if model is None:
         return [NO_MODEL]
+    wanted = "a name, a path or a list of these, or None"
+    if isinstance(model, bytes) or not isinstance(model, str | os.PathLike | Iterable):
+        raise wrong_type("model", wanted, model, "leave it out for the default")
     several = [model] if isinstance(model, str | os.PathLike) else list(model)
-    if not several:
+    if not several or "" in several:
         raise UsageError("no model is named", 'name one, or pass model="auto", or None to find faces only')
-    return [each if isinstance(each, str) else os.path.abspath(each) for each in several]
+    return [model_name(each) for each in several]
+
+
+def model_name(model: str | os.PathLike[str]) -> str:
+    """Return a model as options name it; a path object is never treated as the name of a model.
+
+    Raises:
+        UsageError: It is neither a name nor a path.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise wrong_type("model", "a name or a path", model, "name one, or leave it out for the default")
+    return model if isinstance(model, str) else os.path.abspath(model)
 
 
 def load_scorer(options: ScanOptions) -> Scorer:
