@@ -1,6 +1,6 @@
 """A process that scans: its models and decoders, loaded once and used for any number of scans."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -8,6 +8,7 @@ from deepscan.devices import Budget
 from deepscan.logs import get_logger
 from deepscan.media.pool import DecodePool
 from deepscan.scanning import runfile
+from deepscan.scanning.chunks import Chunk, ManifestRow
 from deepscan.scanning.loading import decode_options, load_models
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.picture_folder import PictureFolder
@@ -99,6 +100,39 @@ class Worker:
         assert self._pipeline is not None, "start the decoders first"
         return self._pipeline.scan(items, on_progress)
 
+    def scan_all(
+        self,
+        chunks: Iterable[Chunk],
+        items: Callable[[Iterable[ManifestRow]], Iterable[ScanItem | None]],
+        done: Callable[[Chunk, list[dict[str, Any]]], None],
+        *,
+        on_progress: Callable[[bytes | None], None] = lambda path: None,
+        on_record: Callable[[dict[str, Any]], None] = lambda record: None,
+    ) -> None:
+        """Scan chunks. The next one begins while the last videos of another are scanned, so nothing is idle.
+
+        Args:
+            chunks: The chunks, consumed as decoders become idle; no path twice.
+            items: Returns an item for each of the given rows, in any order.
+            done: Called with each chunk and its records, in the order of its rows, when its last video ends.
+            on_progress: As for `scan`.
+            on_record: Called with each record.
+        """
+        begun: dict[bytes, tuple[Chunk, ManifestRow, dict[bytes, dict[str, Any]]]] = {}
+
+        def rows() -> Iterator[ManifestRow]:
+            for chunk in chunks:
+                records: dict[bytes, dict[str, Any]] = {}
+                begun.update({row.path: (chunk, row, records) for row in chunk.rows})
+                yield from chunk.rows
+
+        for line in self.scan(items(rows()), on_progress):
+            chunk, row, records = begun.pop(line.path)
+            records[line.path] = record = require_content(row, line).to_json()
+            on_record(record)
+            if len(records) == len(chunk.rows):
+                done(chunk, [records[row.path] for row in chunk.rows])
+
     def close(self) -> None:
         """End the decoders."""
         if self._pool is not None:
@@ -113,3 +147,29 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def require_content(row: ManifestRow, line: RecordLine) -> RecordLine:
+    """Return a record, or one with status `changed` if the video is not the one that the manifest describes.
+
+    Args:
+        row: The video in the manifest.
+        line: Its record.
+    """
+    problem = ""
+    if row.sha256 and line.sha256 and line.sha256 != row.sha256:
+        problem = f"its SHA-256 is not {row.sha256}, as in the manifest"
+    elif row.size is not None and line.size is not None and line.size != row.size:
+        problem = f"it has {line.size:,} bytes, not {row.size:,} as in the manifest"
+    if not problem:
+        return line
+    return RecordLine(
+        line.path,
+        "changed",
+        problem,
+        line.run,
+        sha256=line.sha256,
+        size=line.size,
+        started=line.started,
+        seconds=line.seconds,
+    )
