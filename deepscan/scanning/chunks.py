@@ -79,6 +79,9 @@ class Shard:
         """Return the indices of this shard's chunks: consecutive, and as many as others have, or one more."""
         return range((self.number - 1) * chunks // self.count, self.number * chunks // self.count)
 
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
 
 def chunk_name(rows: Iterable[ManifestRow]) -> str:
     """Return the name of the chunk with these rows: names begin differently, which spreads requests."""
