@@ -12,6 +12,10 @@ from deepscan.scanning.record_lines import path_fields
 
 #: Hexadecimal digits of a chunk's name.
 NAME_DIGITS = 16
+#: Rows that are converted at once.
+_BLOCK = 8192
+#: Columns of a manifest file besides the path, in the order of the fields of `ManifestRow`.
+_OTHERS = ("id", "label", "size", "etag", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +112,17 @@ def write_rows(rows: Sequence[ManifestRow]) -> bytes:
     pa = _pyarrow()
     import pyarrow.parquet as pq
 
-    paths = [path_fields(row.path) for row in rows]
-    columns = {
-        "path": [text for text, _ in paths],
-        "path_bytes": [raw for _, raw in paths],
-        **{name: [getattr(row, name) for row in rows] for name in ("id", "label", "size", "etag", "sha256")},
-    }
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns, _schema()), buffer, compression="zstd", write_page_checksum=True)
+    with pq.ParquetWriter(buffer, _schema(), compression="zstd", write_page_checksum=True) as file:
+        for first in range(0, len(rows), _BLOCK):
+            block = rows[first : first + _BLOCK]
+            paths = [path_fields(row.path) for row in block]
+            columns = {
+                "path": [text for text, _ in paths],
+                "path_bytes": [raw for _, raw in paths],
+                **{name: [getattr(row, name) for row in block] for name in _OTHERS},
+            }
+            file.write_table(pa.table(columns, _schema()))
     return buffer.getvalue()
 
 
@@ -133,14 +140,14 @@ def read_rows(content: bytes, source: str) -> Iterator[ManifestRow]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
-        if not table.schema.equals(_schema()):
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        if not file.schema_arrow.equals(_schema()):
             raise pa.ArrowInvalid("its columns are different")
+        for batch in file.iter_batches(_BLOCK):
+            for text, raw, *rest in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield ManifestRow(text.encode() if raw is None else bytes.fromhex(raw), *rest)
     except (pa.ArrowException, OSError) as error:
         raise ContractError(f"{source} cannot be read: {error}", "restore it, or start a new run")
-    for batch in table.to_batches(max_chunksize=4096):
-        for text, raw, *rest in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            yield ManifestRow(text.encode() if raw is None else bytes.fromhex(raw), *rest)
 
 
 def _pyarrow() -> Any:
@@ -153,6 +160,5 @@ def _pyarrow() -> Any:
 def _schema() -> Any:
     import pyarrow as pa
 
-    texts = ("path", "path_bytes", "id", "label", "etag", "sha256")
-    order = ("path", "path_bytes", "id", "label", "size", "etag", "sha256")
-    return pa.schema([(name, pa.string() if name in texts else pa.int64()) for name in order])
+    order = ("path", "path_bytes", *_OTHERS)
+    return pa.schema([(name, pa.int64() if name == "size" else pa.string()) for name in order])

@@ -10,6 +10,7 @@ sealed.json             hashes of all parts, see `scanning.run_audit`
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ from deepscan.errors import ContractError, UsageError
 from deepscan.scanning import runfile
 from deepscan.scanning.chunks import Chunk, ManifestRow, Shard, chunked, read_rows, write_rows
 from deepscan.scanning.parts import PART_HINT, Part, read_part
-from deepscan.storage.store import Store, open_store, require_put_once
+from deepscan.storage.store import Store, open_store
 
 RUN, SEAL = "run.json", "sealed.json"
 MANIFEST, PARTS, SESSIONS = "manifest", "parts", "sessions"
 #: Rows in a file of the manifest.
 FILE_ROWS = 65_536
+#: File name of a part.
+_PART = re.compile(r"([0-9a-f]{16})\.parquet")
 #: Objects that are read at the same time.
 _READERS = 16
 
@@ -173,7 +176,7 @@ class RunFolder:
 
     def done(self) -> frozenset[str]:
         """Return the names of the chunks that have a part."""
-        return frozenset(name.removesuffix(".parquet") for name in self.store.names(PARTS))
+        return frozenset(found[1] for name in self.store.names(PARTS) if (found := _PART.fullmatch(name)))
 
     def put_part(self, chunk: str, content: bytes) -> bool:
         """Write a part, by `parts.write_part`; return False if another worker has written it before."""
@@ -253,17 +256,15 @@ def put_manifest(store: Store, rows: Iterable[ManifestRow], chunk: int) -> Manif
     together, the files of one are not mixed with those of the other.
 
     Args:
-        store: The store of the run, which is checked first: see `require_put_once`.
+        store: The store of the run; check it first with `require_put_once`.
         rows: The rows; there may be millions.
         chunk: Rows of a chunk, at least 1.
 
     Raises:
-        ContractError: The store has no conditional writes.
-        DeepscanError: It cannot be written.
+        DeepscanError: The store cannot be written.
     """
     if chunk < 1:
         raise ValueError(f"a chunk needs at least one row, not {chunk}")
-    require_put_once(store)
     files: list[dict[str, Any]] = []
     total, digest = 0, hashlib.sha256()
     left = iter(rows)

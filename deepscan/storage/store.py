@@ -43,6 +43,10 @@ class Store(Protocol):
         """
         ...
 
+    def names_below(self, folder: str) -> Iterator[str]:
+        """Yield the names of the objects in a folder and below it, such as `a/b`; otherwise as `names`."""
+        ...
+
     def read(self, name: str) -> bytes:
         """Return the content of an object.
 
@@ -149,6 +153,14 @@ class LocalStore:
         except FileNotFoundError:
             return
 
+    def names_below(self, folder: str) -> Iterator[str]:
+        """See `Store.names_below`."""
+        top = self._path(folder)
+        for place, _, names in os.walk(top):
+            for name in names:
+                if not name.startswith(TEMPORARY):
+                    yield (Path(place) / name).relative_to(top).as_posix()
+
     def read(self, name: str) -> bytes:
         """See `Store.read`."""
         path = self._path(name)
@@ -243,8 +255,8 @@ class ObjectStore:
 
     def names(self, folder: str) -> Iterator[str]:
         """See `Store.names`."""
-        if scheme_of(self.location) == "s3":
-            yield from self._s3_names(folder)
+        if self._is_s3:
+            yield from self._s3_names(folder, {"Delimiter": "/"})
             return
         try:
             entries = self._call(lambda: self._files.ls(self._address(folder), detail=True), "read", folder)
@@ -254,10 +266,22 @@ class ObjectStore:
             if entry["type"] == "file":
                 yield entry["name"].rsplit("/", 1)[-1]
 
-    def _s3_names(self, folder: str) -> Iterator[str]:
+    def names_below(self, folder: str) -> Iterator[str]:
+        """See `Store.names_below`."""
+        if self._is_s3:
+            yield from self._s3_names(folder, {})
+            return
+        try:
+            found = self._call(lambda: self._files.find(self._address(folder)), "read", folder)
+        except FileNotFoundError:
+            return
+        top = f"{self._files._strip_protocol(self._address(folder))}/"
+        yield from (path.removeprefix(top) for path in found)
+
+    def _s3_names(self, folder: str, options: dict[str, str]) -> Iterator[str]:
         # `ls` would keep all pages in memory, and ask twice for an empty folder.
         bucket, _, prefix = f"{self._address(folder)}/".split("://", 1)[1].partition("/")
-        request = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/", "MaxKeys": PAGE}
+        request = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE, **options}
         while True:
             page = self._call(partial(self._files.call_s3, "list_objects_v2", **request), "read", folder)
             for entry in page.get("Contents", ()):
@@ -269,7 +293,7 @@ class ObjectStore:
     def read(self, name: str) -> bytes:
         """See `Store.read`."""
         # By default s3fs asks for the size first, to read large objects in pieces.
-        options = {"max_concurrency": 1} if scheme_of(self.location) == "s3" else {}
+        options = {"max_concurrency": 1} if self._is_s3 else {}
         content: bytes = self._call(
             lambda: self._files.cat_file(self._address(name), **options), "read", name
         )
@@ -296,6 +320,10 @@ class ObjectStore:
 
     def remove_leftovers(self, folder: str) -> None:
         """See `Store.remove_leftovers`; an object that was not written completely does not exist."""
+
+    @property
+    def _is_s3(self) -> bool:
+        return scheme_of(self.location) == "s3"
 
     @property
     def _files(self) -> Any:

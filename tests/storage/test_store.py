@@ -84,6 +84,8 @@ def test_names_are_those_of_one_folder(store):
     for name in ("parts/a", "parts/b", "parts-not/c", "run.json", "parts/below/d"):
         store.put_once(name, b"x")
     assert sorted(store.names("parts")) == ["a", "b"]
+    assert sorted(store.names_below("parts")) == ["a", "b", "below/d"]
+    assert list(store.names_below("attempts")) == []
 
 
 def test_a_missing_object_cannot_be_read(store):
@@ -248,6 +250,7 @@ def test_each_operation_takes_one_request(s3, requests):
         (lambda: store.read("parts/a"), {"get_object": 1}),
         (lambda: store.exists("parts/a"), {"head_object": 1}),
         (lambda: list(store.names("parts")), {"list_objects_v2": 1}),
+        (lambda: list(store.names_below("parts")), {"list_objects_v2": 1}),
         (lambda: store.delete("parts/a"), {"delete_object": 1}),
     ):
         requests.clear()
