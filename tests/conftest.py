@@ -9,9 +9,9 @@ import pytest
 from deepscan.detectors import DETECTORS
 from deepscan.offline import turn_reports_off
 from tests.covered import let_decoders_end
-from tests.storage.moto import moto_server, s3
+from tests.storage.moto import moto_server, s3, s3_requests
 
-__all__ = ["moto_server", "s3"]
+__all__ = ["moto_server", "s3", "s3_requests"]
 
 # Each core runs a pytest process, so more torch threads per process would only wait. Set before torch is
 # imported.

@@ -5,6 +5,7 @@ when the process ends in an orderly way. Attempts that remain are those of proce
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ DIED = "its worker died twice"
 
 
 class AttemptLedger:
-    """The attempts in a run folder.
+    """The attempts in a run folder. They are listed once, when the ledger is made, not for every chunk.
 
     Args:
         store: The run folder.
@@ -30,10 +31,12 @@ class AttemptLedger:
     def __init__(self, store: Store, session: str) -> None:
         self._store, self._session = store, session
         self._begun: set[str] = set()
+        # An attempt is ATTEMPTS/WHAT/SESSION.
+        self._deaths = Counter(name.rpartition("/")[0] for name in store.names_below(ATTEMPTS))
 
     def deaths(self, what: str) -> int:
-        """Return how many processes have begun a chunk or a video, and neither finished nor left it."""
-        return sum(session != self._session for session in self._store.names(f"{ATTEMPTS}/{what}"))
+        """Return how many earlier processes began a chunk or a video, and neither finished nor left it."""
+        return self._deaths[what]
 
     def begin(self, what: str) -> None:
         """Note that this process begins a chunk or a video."""

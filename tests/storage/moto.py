@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -115,3 +116,19 @@ def s3(moto_server, monkeypatch, tmp_path):
     name = f"bucket-{os.getpid()}-{next(_NUMBERS)}"
     client.create_bucket(Bucket=name)
     return Bucket(name, moto_server, environment, client)
+
+
+@pytest.fixture
+def s3_requests(s3, monkeypatch):
+    """Counts the requests to S3 by their kind."""
+    import s3fs
+
+    counted, wrapper = Counter(), s3fs.core._error_wrapper
+
+    async def count(call, **options):
+        if call.__name__ != "_call_and_read":
+            counted[call.__name__] += 1
+        return await wrapper(call, **options)
+
+    monkeypatch.setattr(s3fs.core, "_error_wrapper", count)
+    return counted

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -226,23 +225,7 @@ def test_a_bucket_that_does_not_exist_ends_the_run(s3):
         require_put_once(store)
 
 
-@pytest.fixture
-def requests(s3, monkeypatch):
-    """Counts the requests to S3 by their kind."""
-    import s3fs
-
-    counted, wrapper = Counter(), s3fs.core._error_wrapper
-
-    async def count(call, **options):
-        if call.__name__ != "_call_and_read":
-            counted[call.__name__] += 1
-        return await wrapper(call, **options)
-
-    monkeypatch.setattr(s3fs.core, "_error_wrapper", count)
-    return counted
-
-
-def test_each_operation_takes_one_request(s3, requests):
+def test_each_operation_takes_one_request(s3, s3_requests):
     store = open_store(s3.address("run/"))
     for operation, expected in (
         (lambda: store.put_once("parts/a", b"1"), {"put_object": 1}),
@@ -253,15 +236,15 @@ def test_each_operation_takes_one_request(s3, requests):
         (lambda: list(store.names_below("parts")), {"list_objects_v2": 1}),
         (lambda: store.delete("parts/a"), {"delete_object": 1}),
     ):
-        requests.clear()
+        s3_requests.clear()
         operation()
-        assert requests == expected
+        assert s3_requests == expected
 
 
-def test_more_names_than_a_page_are_all_listed(s3, requests, monkeypatch):
+def test_more_names_than_a_page_are_all_listed(s3, s3_requests, monkeypatch):
     monkeypatch.setattr(module, "PAGE", 7)
     for number in range(20):
         s3.put(f"run/parts/{number:02}", b"")
     found = list(open_store(s3.address("run/")).names("parts"))
     assert sorted(found) == [f"{number:02}" for number in range(20)]
-    assert requests == {"list_objects_v2": 3}
+    assert s3_requests == {"list_objects_v2": 3}
