@@ -17,6 +17,7 @@ from deepscan.run_description import RunDescription
 
 if TYPE_CHECKING:
     from deepscan.scanning.options import ScanOptions
+    from deepscan.scanning.paths import ScanPaths
 
 StrPath: TypeAlias = str | os.PathLike[str]
 FaceSearch: TypeAlias = Literal["fast", "exact", "facenet"]
@@ -43,6 +44,7 @@ def scan(
     max_megapixels: float = 64.0,
     explain: bool = False,
     workers: int | None = None,
+    scratch: AnyPath | None = None,
 ) -> Generator[Record, None, None]:
     """Scan videos and pictures, and yield the record of each as soon as it is done.
 
@@ -53,7 +55,8 @@ def scan(
 
     Args:
         paths: Files and folders, one or several (a list, a generator, ...); folders are searched for videos
-            and pictures.
+            and pictures. Addresses such as `"s3://bucket/clip.mp4"` or `"https://example.org/clip.mp4"` are
+            fetched (extra `store`); an address in a store that ends in `/` names all below it.
         model: Name or folder of a model, or several for a joint verdict; `"auto"` for the best that is
             installed and fast enough here, `None` to find faces only.
         frames: Number of frames to sample from each video, evenly.
@@ -73,6 +76,7 @@ def scan(
         max_megapixels: Files with larger frames get the status `unsupported`.
         explain: Whether to record what the score of each face is based on.
         workers: Number of processes that decode; `None` for one a core, at most one a file.
+        scratch: Folder for fetched videos of more than 256 MB; `None` for that of the system.
 
     Raises:
         UsageError: A path does not exist, or an argument has a wrong type or an unknown value.
@@ -83,6 +87,7 @@ def scan(
     from deepscan.scanning.loading import model_names
     from deepscan.scanning.options import ScanOptions
     from deepscan.scanning.paths import collect
+    from deepscan.storage.copies import require_scratch
 
     arguments.strings(
         faces=faces,
@@ -114,20 +119,24 @@ def scan(
     )
     if processes is not None and processes < 1:
         raise UsageError(f"workers must be at least 1, not {processes}", "leave it out for one per core")
-    return _records(collect(arguments.paths("paths", paths)).paths, options, processes, advance)
+    folder = None if scratch is None else Path(arguments.path("scratch", scratch))
+    require_scratch(folder, "scratch")
+    return _records(collect(arguments.paths("paths", paths)), options, processes, advance, folder)
 
 
 def _records(
-    paths: Sequence[bytes],
+    found: "ScanPaths",
     options: "ScanOptions",
     workers: int | None,
     progress: bool | Callable[[int, int], None],
+    scratch: Path | None,
 ) -> Generator[Record, None, None]:
     from deepscan.scanning.run import iterate_scan
 
-    thread = threading.current_thread()
+    thread, paths = threading.current_thread(), found.paths
+    lines = iterate_scan(paths, options, workers=workers, etags=found.etags, scratch=scratch)
     bar = counting_bar("scanning", "file", len(paths)) if progress is True else nullcontext()
-    with bar as advance, closing(iterate_scan(paths, options, workers=workers)) as lines:
+    with bar as advance, closing(lines):
         for done, line in enumerate(lines, start=1):
             if advance is not None:
                 advance()

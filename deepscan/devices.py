@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -74,8 +75,22 @@ def cgroup_quota(process: Path = Path("/proc/self")) -> float | None:
     return min((quota for folder in _cgroup_folders(process) for quota in _quotas(folder)), default=None)
 
 
-def _cgroup_folders(process: Path) -> Iterator[Path]:
-    """Yield the folders of the control groups that may limit a process's CPU time."""
+def usable_memory(process: Path = Path("/proc/self")) -> int:
+    """Return the bytes of memory that a process may use: those of the machine, or fewer in a control group.
+
+    Args:
+        process: The process's folder in `/proc`.
+    """
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for folder in _cgroup_folders(process, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with suppress(OSError, ValueError):  # without a limit, version 2 has "max"
+                limits.append(int((folder / name).read_text()))
+    return min(limits)
+
+
+def _cgroup_folders(process: Path, controller: str = "cpu") -> Iterator[Path]:
+    """Yield the folders of the control groups that may limit a process's CPU time, or its memory."""
     try:
         groups = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
         mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
@@ -86,8 +101,8 @@ def _cgroup_folders(process: Path) -> Iterator[Path]:
         dash = mount.index("-")
         root, point, kind, options = mount[3], mount[4], mount[dash + 1], mount[dash + 3].split(",")
         for _, controllers, path in groups:
-            first, second = kind == "cgroup" and "cpu" in options, kind == "cgroup2"
-            if not ((first and "cpu" in controllers.split(",")) or (second and not controllers)):
+            first, second = kind == "cgroup" and controller in options, kind == "cgroup2"
+            if not ((first and controller in controllers.split(",")) or (second and not controllers)):
                 continue
             folder = Path(point)
             yield folder

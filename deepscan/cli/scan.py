@@ -18,8 +18,9 @@ def scan(
         list[str] | None,
         typer.Argument(
             metavar="PATH",
-            help="Videos, pictures, or folders to search for them by suffix. - reads a list of paths from "
-            "stdin.",
+            help="Videos, pictures, or folders to search for them by suffix. Addresses such as "
+            "s3://bucket/clip.mp4 or https://example.org/clip.mp4 are fetched; s3://bucket/videos/ names all "
+            "below it. - reads a list of paths from stdin.",
             show_default=False,
         ),
     ] = None,
@@ -167,6 +168,14 @@ def scan(
             "at most 1 MB per video, for the report page.",
         ),
     ] = False,
+    scratch: Annotated[
+        Path | None,
+        opt.input_option(
+            help="Folder for fetched videos that are too large for memory, such as one of more than 256 MB. "
+            "The system's folder for temporary files if not given.",
+            metavar="DIR",
+        ),
+    ] = None,
     progress: opt.Progress = "auto",
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
@@ -189,12 +198,19 @@ def scan(
       find . -name '*.mp4' -print0 | deepscan scan --null - --out found.csv
       deepscan scan videos/ --model convnet --model runs/mine --out both.jsonl
     """
-    from deepscan.cli.scan_command import find_videos, names_a_run, resume_hint, scan_inputs, scan_options
+    from deepscan.cli.scan_command import (
+        find_videos,
+        names_a_run,
+        resume_hint,
+        scan_inputs,
+        scan_options,
+    )
     from deepscan.cli.scan_view import ScanView
     from deepscan.models.choice import NO_MODEL
     from deepscan.scanning.output import ScanOutput
     from deepscan.scanning.run import run_scan
     from deepscan.scanning.runfile import Custody
+    from deepscan.storage.copies import require_scratch
 
     first, *others = model or [AUTO]
     values = {
@@ -239,6 +255,7 @@ def scan(
             "--fail-on needs verdicts, and --model none gives none", "name a model, or leave --fail-on out"
         )
     inputs = scan_inputs(named, from_list or (), output, earlier, null=null)
+    require_scratch(scratch, "--scratch")
     with ScanView(progress, out) as view:
         found = find_videos(inputs)
         view.show_inputs(found)
@@ -252,6 +269,8 @@ def scan(
                 fail_on=verdicts,
                 custody=custody,
                 inputs=inputs,
+                etags=found.etags,
+                scratch=scratch,
             )
         except (KeyboardInterrupt, Terminated) as error:
             view.show_table()

@@ -15,7 +15,7 @@ import typer
 from deepscan.errors import UsageError
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
-from deepscan.scanning.paths import ScanInputs, ScanPaths, collect, open_list, require_exists
+from deepscan.scanning.paths import ScanInputs, ScanPaths, absolute_input, collect, open_list, require_exists
 from deepscan.scanning.resume import resumed_inputs, resumed_options
 
 #: Means a list on stdin.
@@ -81,7 +81,7 @@ def scan_inputs(
     with suppress(FileNotFoundError):
         folder = os.getcwd()
     given = ScanInputs(
-        tuple(os.path.abspath(name) for name in named if name != STDIN),
+        tuple(absolute_input(name) for name in named if name != STDIN),
         tuple(os.path.abspath(name) for name in lists),
         STDIN in named,
         null,

@@ -13,6 +13,7 @@ from deepscan.cards import Calibration
 from deepscan.cli.wrapping import wrap
 from deepscan.report.chart import format_score
 from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable, shared_folder
+from deepscan.storage.address import is_address
 
 #: Key of `summary.VERDICT_LABELS` -> style.
 STYLES = {
@@ -161,6 +162,8 @@ def _mirrors(text: str) -> bool:
 def shown_path(path: str) -> str:
     """Return a path for display: relative if that is shorter, with control characters escaped."""
     shortest = path
+    if is_address(path):
+        return printable(path)
     # If the current folder was deleted, no path is relative to it.
     with suppress(FileNotFoundError):
         relative = os.path.relpath(path) + ("/" if path.endswith("/") else "")

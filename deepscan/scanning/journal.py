@@ -28,6 +28,7 @@ class JournalEntry:
         mtime_ns: When the video was last modified, in nanoseconds since 1970; None likewise, for objects, and
             in records of earlier versions.
         started: When its scan began, UTC, ISO 8601; empty if unknown.
+        etag: ETag of the object, None for files.
     """
 
     offset: int
@@ -40,6 +41,7 @@ class JournalEntry:
     run: str
     mtime_ns: int | None = None
     started: str = ""
+    etag: str | None = None
 
 
 class Journal(AppendFile):
@@ -116,6 +118,7 @@ def entries(path: Path) -> Iterator[JournalEntry]:
             record["run"],
             record.get("mtime_ns"),
             record.get("started", ""),
+            record.get("etag"),
         )
 
 

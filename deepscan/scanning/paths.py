@@ -1,4 +1,4 @@
-"""Collect the files that a scan takes: named files, those in folders, and those in lists."""
+"""Collect the inputs of a scan: files and objects that are named, in folders, in prefixes or in lists."""
 
 import os
 import re
@@ -8,23 +8,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from deepscan.errors import UsageError
+from deepscan.errors import DeepscanError, UsageError
 from deepscan.media.suffixes import STILLS, VIDEOS
 from deepscan.scanning.path_spool import PathSet, PathSpool
+from deepscan.scanning.sources import ScanItem, append_item, is_object
+from deepscan.storage.address import is_address, local_path, require_readable_scheme, scheme_of
+from deepscan.storage.listing import is_prefix_address, list_objects, require_object
 
 #: Suffixes taken from folders. A file that is named directly is scanned whatever its suffix.
 EXTENSIONS = frozenset({*VIDEOS, *STILLS})
 #: How web and cloud storage addresses begin. As a path, an address has lost its second slash.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/|(?:www|m)\.[^/]+\.[a-z]+/|(?:youtube\.com|youtu\.be)/", re.I)
 _PLAYERS = re.compile(r"youtube\.com|youtu\.be|vimeo\.com|tiktok\.com|instagram\.com|facebook\.com", re.I)
-#: Scheme of a storage address -> the command that copies a file from there.
-_COPIES = {
-    "s3": "aws s3 cp",
-    "gs": "gcloud storage cp",
-    "az": "azcopy copy",
-    "abfs": "azcopy copy",
-    "abfss": "azcopy copy",
-}
 #: Bytes of a list that are read at once.
 _LIST_PART = 1 << 20
 
@@ -34,7 +29,7 @@ class ScanInputs:
     """The inputs on a command line, kept in the run's record so that a resumed run finds them again.
 
     Attributes:
-        named: Files and folders, as absolute paths.
+        named: Files and folders, as absolute paths; objects and prefixes, as addresses.
         lists: Files with lists of paths, as absolute paths.
         stdin: Whether a list was read from stdin.
         null: Whether the lists are separated by NUL bytes.
@@ -68,19 +63,52 @@ class ScanPaths:
         paths: Absolute paths as bytes, with links not resolved.
         repeated: How many times a file was named again.
         skipped: Suffix in lower case -> number of files in folders that were skipped because of it.
+        etags: ETag of each object in a listing, at the place of its address; empty for other inputs. It may
+            end before the paths do.
     """
 
     paths: PathSpool = field(default_factory=PathSpool)
     repeated: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    etags: PathSpool = field(default_factory=PathSpool)
     _seen: PathSet = field(default_factory=PathSet)
 
     def add(self, path: bytes) -> None:
         """Add a file unless it is already there under this or another name."""
-        if self._seen.add(os.path.realpath(path)):
+        if self._seen.add(identity(path)):
             self.paths.append(os.path.abspath(path))
         else:
             self.repeated += 1
+
+    def add_object(self, address: str, etag: str | None = None) -> None:
+        """Add an object unless it is already there.
+
+        Args:
+            address: Its address.
+            etag: Its ETag, None if unknown.
+        """
+        name = os.fsencode(address)
+        if not self._seen.add(identity(name)):
+            self.repeated += 1
+            return
+        append_item(self.paths, self.etags, ScanItem(name, etag=etag))
+
+    def add_prefix(self, prefix: str) -> None:
+        """Add the objects with a known suffix below a prefix, in the order of the store.
+
+        Raises:
+            DeepscanError: It cannot be listed, or has no objects.
+        """
+        empty = True
+        for found in list_objects(prefix):
+            empty = False
+            suffix = os.path.splitext(found.address.rpartition("/")[2])[1].lower()
+            if suffix in EXTENSIONS:
+                self.add_object(found.address, found.etag)
+            else:
+                self.skipped[suffix or "no suffix"] += 1
+        if empty:
+            raise UsageError(f"there are no objects below {prefix!r}", "check the prefix")
 
     def add_folder(self, folder: bytes) -> None:
         """Add the files with a known suffix below a folder, in order of their names.
@@ -123,26 +151,85 @@ def collect(
     """
     inputs = ScanPaths()
     for name in named:
-        require_exists(name)
-        _take(inputs, os.fsencode(name))
+        if is_remote(name):
+            _take_address(inputs, name)
+            continue
+        path = path_of(name)
+        require_exists(path)
+        _take(inputs, os.fsencode(path))
     for stream in lists:
         for number, line in enumerate(_lines(stream, null=null), start=1):
-            path = os.path.join(os.fsencode(folder), line)
-            if not os.path.lexists(path):
-                refuse_address(os.fsdecode(line), f"cannot be scanned (path {number} of the list)")
-            _take(inputs, path)
+            _take_line(inputs, os.fsdecode(line), number, folder)
     return inputs
 
 
+def identity(path: bytes) -> bytes:
+    """Return what two names of the same input have in common: a file's path without links, or an address."""
+    return path if is_object(path) else os.path.realpath(path)
+
+
+def is_remote(name: str) -> bool:
+    """Return whether an input is an address of another machine. A file of that name takes precedence."""
+    return is_address(name) and scheme_of(name) != "file" and not os.path.lexists(name)
+
+
+def path_of(name: str) -> str:
+    """Return the path of an input, which may be a `file://` address."""
+    return local_path(name) if is_address(name) and not os.path.lexists(name) else name
+
+
+def absolute_input(name: str) -> str:
+    """Return an input as it can be named in any folder: an absolute path, or an address."""
+    return name if is_remote(name) else os.path.abspath(path_of(name))
+
+
 def require_exists(name: str) -> None:
-    """Check that a named path exists.
+    """Check that an input exists: a path, or an object in a store. Web servers are not asked.
 
     Raises:
-        UsageError: It does not exist, or it is a web address.
+        UsageError: It does not exist.
+        DeepscanError: The store cannot be read.
     """
-    if not os.path.lexists(name):
+    if is_remote(name):
+        require_readable_scheme(name)
+    elif not os.path.lexists(path_of(name)):
         refuse_address(name, "cannot be scanned")
         raise UsageError(f"{name!r} does not exist", "check the path; quote it if it has spaces")
+
+
+def _take_address(inputs: ScanPaths, address: str) -> None:
+    """Take an address of the command line: an object that must exist, or a prefix."""
+    require_readable_scheme(address)
+    if is_prefix_address(address):
+        inputs.add_prefix(address)
+    elif scheme_of(address) in ("http", "https"):
+        # Many servers answer only requests for the file itself.
+        inputs.add_object(address)
+    else:
+        inputs.add_object(address, require_object(address).etag)
+
+
+def _take_line(inputs: ScanPaths, line: str, number: int, folder: str) -> None:
+    """Take line `number` of a list. What does not exist becomes a record that says so."""
+    path = os.path.join(folder, line)
+    if os.path.lexists(path):
+        _take(inputs, os.fsencode(path))
+        return
+    try:
+        if not is_address(line):
+            refuse_address(line, "cannot be scanned")
+        elif scheme_of(line) == "file":
+            path = local_path(line)
+        else:
+            require_readable_scheme(line)
+            if is_prefix_address(line):
+                inputs.add_prefix(line)
+            else:
+                inputs.add_object(line)
+            return
+    except DeepscanError as error:
+        raise type(error)(f"{error.message} (path {number} of the list)", error.hint) from error
+    _take(inputs, os.fsencode(path))
 
 
 def refuse_address(name: str, problem: str) -> None:
@@ -158,17 +245,16 @@ def refuse_address(name: str, problem: str) -> None:
     found = _ADDRESS.match(name)
     if not found:
         return
-    scheme = (found[1] or "").lower()
-    if scheme == "file":
-        raise UsageError(f"the address {name!r} {problem}", "give only the path, such as /folder/clip.mp4")
     if problem == "cannot be written":
         whole = re.sub(":/+", "://", name, count=1)
         raise UsageError(f"the address {whole!r} {problem}", "write to a local file, and copy it there")
-    command = _COPIES.get(scheme) or ("yt-dlp" if _PLAYERS.search(name) else "curl -LO")
-    raise UsageError(
-        f"the address {name!r} {problem}",
-        f"download it first (for example with {command}), then scan the file",
-    )
+    if _PLAYERS.search(name):
+        raise UsageError(
+            f"the address {name!r} {problem}",
+            "download it first (for example with yt-dlp), then scan the file",
+        )
+    whole = re.sub(":/*", "://", name, count=1) if found[1] else f"https://{name}"
+    raise UsageError(f"the address {name!r} {problem}", f"did you mean {whole!r}?")
 
 
 def open_list(name: str) -> BinaryIO:

@@ -72,6 +72,8 @@ class Pipeline:
         # Number of each video in progress -> when it was started, on the monotonic clock in seconds.
         self._began: dict[int, float] = {}
         self._items: dict[int, ScanItem] = {}
+        # Those whose file is still being decoded.
+        self._held: dict[int, ScanItem] = {}
         self._extracted: dict[int, ExtractedVideo] = {}
         self._scanning = False
 
@@ -101,8 +103,9 @@ class Pipeline:
         finally:
             self._extract.abandon()
             self._score.close()
-            for item in self._items.values():
+            for item in self._held.values():
                 item.release()
+            self._held.clear()
             self._items.clear()
             self._began.clear()
             self._extracted.clear()
@@ -140,8 +143,7 @@ class Pipeline:
             score.collect(wait=False)
             for video in extract.ended():
                 self._extracted[video.id] = video
-                self._items[video.id].release()
-                del self._items[video.id]
+                self._held.pop(video.id).release()
             yield from self._finish()
             on_progress(None)
 
@@ -149,8 +151,9 @@ class Pipeline:
         """Start decoding a video, or end it if it could not be fetched."""
         number = next(self._numbers)
         self._began[number] = time.monotonic()
+        self._items[number] = item
         if item.failure is None:
-            self._items[number] = item
+            self._held[number] = item
             self._extract.start(DecodeJob(number, item.path, file=item.file))
             return
         status, detail = item.failure
@@ -161,15 +164,16 @@ class Pipeline:
         done = [number for number in sorted(self._extracted) if not self._score.waiting(number)]
         for number in done:
             video = self._score.scored(self._extracted.pop(number))
-            total = time.monotonic() - self._began.pop(number)
+            item, total = self._items.pop(number), time.monotonic() - self._began.pop(number)
             record = build_record(
-                replace(video, seconds={**video.seconds, "total": total}),
+                replace(video, seconds={**item.seconds, **video.seconds, "total": total}),
                 self._score.models,
                 self._options,
                 self._run,
                 least_face=self._least_face,
                 looks=self._looks,
             )
+            record = record if item.etag is None else replace(record, etag=item.etag)
             if self._pictures is not None and video.pictures is not None:
                 record = illustrate(record, video.pictures, self._pictures, self._score.models, self._options)
             yield record

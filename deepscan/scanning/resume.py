@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -19,8 +19,13 @@ from deepscan.outcomes import Status
 from deepscan.scanning.journal import JournalEntry
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.path_spool import PathSet, PathSpool
-from deepscan.scanning.paths import ScanInputs
+from deepscan.scanning.paths import ScanInputs, identity
 from deepscan.scanning.runfile import FREE_PARAMETERS, typed_option
+from deepscan.scanning.sources import ScanItem, append_item, is_object, listed_items
+from deepscan.storage.copies import CopySpace
+from deepscan.storage.errors import ObjectError
+from deepscan.storage.fetch import Fetcher
+from deepscan.storage.listing import object_info
 
 #: Files that are checked before the first result is taken, for each thread.
 _CHECKED_AHEAD = 4
@@ -34,11 +39,17 @@ class ResumePlan:
 
     Attributes:
         kept: Records to keep, including those of videos that this command line does not name.
-        todo: Paths that are left to scan.
+        todo: Paths and addresses that are left to scan.
+        etags: ETags of the objects among these, see `ScanPaths.etags`.
     """
 
     kept: tuple[JournalEntry, ...]
     todo: Sequence[bytes]
+    etags: Sequence[bytes] = ()
+
+    def items(self) -> Iterator[ScanItem]:
+        """Yield what is left to scan."""
+        return listed_items(self.todo, self.etags)
 
 
 def resumed_options(run: Mapping[str, Any], overrides: Mapping[str, Any]) -> ScanOptions:
@@ -108,45 +119,57 @@ def plan(
     recorded: Iterable[JournalEntry],
     retry: Collection[Status] = (),
     *,
+    etags: Sequence[bytes] = (),
     verify_inputs: bool = False,
 ) -> ResumePlan:
     """Compare a journal with the files as they are now.
 
     A record is kept if its file still has the recorded size and time of modification, or else the recorded
     SHA-256. A record without SHA-256 (no permission, a broken link) is kept if there is still not a readable
-    file.
+    file. An object is not read: its ETag must be the recorded one.
 
     Args:
-        paths: The files that the command line names; there may be millions.
+        paths: The files and objects that the command line names; there may be millions.
         recorded: The journal's entries; if a path has several, the last counts.
         retry: Statuses of videos to scan again.
-        verify_inputs: Whether to hash files with the recorded time of modification too.
+        etags: ETag of each object, see `ScanPaths.etags`. Stores are asked for those that are missing.
+        verify_inputs: Whether to hash files with the recorded time of modification too, and objects with the
+            recorded ETag.
+
+    Raises:
+        DeepscanError: A store cannot be read.
     """
-    known = {os.path.realpath(entry.path): entry for entry in recorded}
-    todo, seen = PathSpool(), PathSet()
+    known = {identity(entry.path): entry for entry in recorded}
+    todo, todo_etags, seen = PathSpool(), PathSpool(), PathSet()
     workers = min(32, usable_cpus() + 4)
     # Hashing releases the interpreter lock, so threads can read several files at once.
     with ThreadPoolExecutor(workers) as threads:
-        checking: deque[tuple[bytes, bytes, bool | Future[bool]]] = deque()
+        checking: deque[tuple[ScanItem, bytes, bool | Future[bool]]] = deque()
 
         def settle_first() -> None:
-            path, key, unchanged = checking.popleft()
+            item, key, unchanged = checking.popleft()
             if not (unchanged if isinstance(unchanged, bool) else unchanged.result()):
-                todo.append(path)
+                append_item(todo, todo_etags, item)
                 known.pop(key, None)
 
         try:
-            for path in paths:
-                key = os.path.realpath(path)
+            for item in listed_items(paths, etags):
+                path, key = item.path, identity(item.path)
                 if not seen.add(key):
                     continue
                 entry = known.get(key)
                 unchanged: bool | Future[bool] = False
-                if entry is not None and entry.status not in retry:
+                if entry is None or entry.status in retry:
+                    pass
+                elif is_object(path):
+                    unchanged = not verify_inputs and _is_listed_unchanged(item, entry)
+                    if not unchanged and (item.etag is None or verify_inputs):
+                        unchanged = threads.submit(_unchanged_object, os.fsdecode(path), entry, verify_inputs)
+                else:
                     unchanged = not verify_inputs and _seems_unchanged(key, entry)
                     if not unchanged:
                         unchanged = threads.submit(_unchanged, key, entry)
-                checking.append((path, key, unchanged))
+                checking.append((item, key, unchanged))
                 if len(checking) > _CHECKED_AHEAD * workers:
                     settle_first()
             while checking:
@@ -155,7 +178,36 @@ def plan(
             # Do not hash the other files first.
             threads.shutdown(wait=False, cancel_futures=True)
             raise
-    return ResumePlan(kept=tuple(known.values()), todo=todo)
+    return ResumePlan(tuple(known.values()), todo, todo_etags)
+
+
+def _is_listed_unchanged(item: ScanItem, entry: JournalEntry) -> bool:
+    """Return whether a listing gives an object the recorded ETag."""
+    return item.etag is not None and item.etag == entry.etag and entry.status != "changed"
+
+
+def _unchanged_object(address: str, entry: JournalEntry, verify: bool) -> bool:
+    """Return whether a store gives an object the recorded ETag, or with `verify` the recorded SHA-256.
+
+    Raises:
+        DeepscanError: The store cannot be read.
+    """
+    try:
+        if entry.sha256 is None:
+            # It is kept if it still cannot be read.
+            object_info(address)
+            return False
+        if entry.status == "changed" or (not verify and entry.etag is None):
+            return False
+        if not verify:
+            return object_info(address).etag == entry.etag
+        found = Fetcher(CopySpace()).start(address).result()
+        found.copy.close()
+        return found.sha256 == entry.sha256
+    except ObjectError as failure:
+        if failure.ends_run(address):
+            raise failure.of_run(address) from failure
+        return entry.sha256 is None and failure.problem in ("missing", "forbidden")
 
 
 def _seems_unchanged(path: bytes, entry: JournalEntry) -> bool:

@@ -16,10 +16,10 @@ from deepscan.scanning import runfile
 from deepscan.scanning.journal import Journal, JournalEntry, entries, lines, read_journal
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
-from deepscan.scanning.paths import ScanInputs
+from deepscan.scanning.paths import ScanInputs, identity
 from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.resume import ResumePlan, plan
-from deepscan.scanning.sources import local_items
+from deepscan.scanning.sources import listed_items
 from deepscan.scanning.worker import Worker
 
 
@@ -94,11 +94,13 @@ def run_scan(
     custody: runfile.Custody | None = None,
     inputs: ScanInputs | None = None,
     budget: Budget | None = None,
+    etags: Sequence[bytes] = (),
+    scratch: Path | None = None,
 ) -> RunSummary:
     """Scan videos.
 
     Args:
-        paths: The files, see `scanning.paths.collect`.
+        paths: The files and the addresses of objects, see `scanning.paths.collect`.
         options: The scan's parameters.
         output: Where the records go.
         command: The command line, for the run's record.
@@ -109,9 +111,12 @@ def run_scan(
             given.
         inputs: Where the paths come from, for the run's record, so that a resumed run finds them again.
         budget: What the scan may use of the machine, None for all that this process may use.
+        etags: ETag of each object, see `ScanPaths.etags`.
+        scratch: Folder for objects that are too large for memory, None for that of the system.
 
     Raises:
-        DeepscanError: Nothing was scanned, because of a model, a device or the run to resume.
+        DeepscanError: Nothing was scanned, because of a model, a device or the run to resume; or the scan
+            ended because a store cannot be read.
     """
     listener = listener or ScanListener()
     if options.evidence and output.out is None:
@@ -119,17 +124,25 @@ def run_scan(
             "--evidence needs --out FILE", "add --out FILE.jsonl: pictures are stored next to it"
         )
     written = {os.fsencode(path) for path in output.files}
-    overlap = next((path for path in paths if os.path.realpath(path) in written), None) if written else None
+    overlap = next((path for path in paths if identity(path) in written), None) if written else None
     if overlap is not None:
         raise UsageError(f"{os.fsdecode(overlap)!r} is an input and an output", "name another --out")
     with output.claim():
         earlier = output.begun()
         with Worker(
-            options, earlier, budget, decoders=workers, custody=custody, warn=listener.warned
+            options,
+            earlier,
+            budget,
+            decoders=workers,
+            custody=custody,
+            warn=listener.warned,
+            scratch=scratch,
         ) as worker:
             run = worker.run
             listener.loaded(run)
-            planned = ResumePlan((), paths) if earlier is None else _resumed(paths, output, run, listener)
+            planned = ResumePlan((), paths, etags)
+            if earlier is not None:
+                planned = _resumed(paths, etags, output, run, listener)
             checked = "sha256" if output.verify_inputs else "mtime"
             pool = worker.start(output.pictures if options.evidence else None)
             runfile.begin(
@@ -147,7 +160,12 @@ def run_scan(
 
 
 def iterate_scan(
-    paths: Sequence[bytes], options: ScanOptions, *, workers: int | None = None
+    paths: Sequence[bytes],
+    options: ScanOptions,
+    *,
+    workers: int | None = None,
+    etags: Sequence[bytes] = (),
+    scratch: Path | None = None,
 ) -> Generator[RecordLine, None, None]:
     """Scan videos and yield the record of each as it ends; nothing is written.
 
@@ -159,19 +177,25 @@ def iterate_scan(
         options: The parameters.
         workers: Number of decoding processes, None for one per CPU that this process may use, at most one per
             video.
+        etags: As for `run_scan`.
+        scratch: As for `run_scan`.
 
     Raises:
         DeepscanError: As for `run_scan`.
     """
     budget = Budget.here(options.device)
     count = workers or max(1, min(budget.cpus, len(paths)))
-    with Worker(options, budget=budget, decoders=count) as worker:
+    with Worker(options, budget=budget, decoders=count, scratch=scratch) as worker:
         worker.start()
-        yield from worker.scan(local_items(paths))
+        yield from worker.scan(listed_items(paths, etags))
 
 
 def _resumed(
-    paths: Sequence[bytes], output: ScanOutput, run: Mapping[str, Any], listener: ScanListener
+    paths: Sequence[bytes],
+    etags: Sequence[bytes],
+    output: ScanOutput,
+    run: Mapping[str, Any],
+    listener: ScanListener,
 ) -> ResumePlan:
     recorded = list(entries(output.journal))
     if other_runs := {entry.run for entry in recorded} - {run["id"]}:
@@ -182,7 +206,7 @@ def _resumed(
         )
     runfile.require_unchanged(run, output.journal)
     listener.checking(len(recorded))
-    return plan(paths, recorded, output.retry, verify_inputs=output.verify_inputs)
+    return plan(paths, recorded, output.retry, etags=etags, verify_inputs=output.verify_inputs)
 
 
 def _scan(
@@ -199,7 +223,7 @@ def _scan(
     if output.out is None:
         listener.planned(len(planned.todo), iter(()))
 
-        for record in worker.scan(local_items(planned.todo), listener.at_work):
+        for record in worker.scan(planned.items(), listener.at_work):
             summary.count(record.status, record.verdict)
             listener.ended(record.to_json())
         return summary
@@ -211,7 +235,7 @@ def _scan(
         listener.planned(len(planned.todo), _kept(output.journal, planned.kept))
 
         try:
-            for record in worker.scan(local_items(planned.todo), listener.at_work):
+            for record in worker.scan(planned.items(), listener.at_work):
                 line = record.to_json()
                 journal.append(line)
                 summary.count(record.status, record.verdict)

@@ -1,9 +1,9 @@
 """Summarise records for overviews, in the order in which people want to see them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from os.path import commonpath, dirname
+from os.path import commonpath, commonprefix, dirname
 from typing import Any, get_args
 
 from deepscan.outcomes import Status, Verdict, track_label
@@ -169,13 +169,22 @@ def describe_outcomes(kinds: Mapping[str, int]) -> str:
 
 
 def shared_folder(paths: Iterable[str]) -> str:
-    """Return the folder that contains all paths, with a trailing slash; empty if they share none."""
+    """Return the folder or prefix that contains all paths, with a trailing slash, or nothing."""
     # Only the folders are kept: there may be millions of paths.
     folders = {dirname(path) for path in paths}
+    if all("://" in folder for folder in folders):
+        return _shared_prefix(folders)
     absolute = bool(folders) and all(folder.startswith("/") for folder in folders)
     shared = f"{commonpath(folders).rstrip('/')}/" if absolute else ""
     # A path may begin with two slashes, of which `commonpath` keeps one.
     return shared if all(f"{folder.rstrip('/')}/".startswith(shared) for folder in folders) else ""
+
+
+def _shared_prefix(folders: Collection[str]) -> str:
+    """Return the address that is the beginning of all addresses, with a slash at the end, or nothing."""
+    shared = commonprefix([f"{folder}/" for folder in folders])  # noqa: RUF071  # empty parts count in keys
+    shared = shared[: shared.rfind("/") + 1]
+    return "" if shared.endswith("://") else shared
 
 
 def printable(text: str) -> str:

@@ -1,6 +1,8 @@
 """A process that scans: its models and decoders, loaded once and used for any number of scans."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +16,7 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.record_lines import RecordLine
-from deepscan.scanning.sources import ScanItem
+from deepscan.scanning.sources import ScanItem, fetched_items
 
 LOG = get_logger(__name__)
 
@@ -31,6 +33,7 @@ class Worker:
         decoders: Number of decoding processes, None for one per CPU of the budget: each has one thread.
         custody: Information about the case, for the description of the run.
         warn: Called with warnings for the user while a scan goes on.
+        scratch: Folder for objects that are too large for memory, None for that of the system.
     """
 
     def __init__(
@@ -42,9 +45,10 @@ class Worker:
         decoders: int | None = None,
         custody: runfile.Custody | None = None,
         warn: Callable[[str], None] = LOG.warning,
+        scratch: Path | None = None,
     ) -> None:
         self._budget = budget or Budget.here(options.device)
-        self._earlier, self._custody, self._warn = run, custody, warn
+        self._earlier, self._custody, self._warn, self._scratch = run, custody, warn, scratch
         self._pool: DecodePool | None = None
         self._pipeline: Pipeline | None = None
         #: The scan's parameters; once it is open, with the chosen model.
@@ -96,9 +100,14 @@ class Worker:
         items: Iterable[ScanItem | None],
         on_progress: Callable[[bytes | None], None] = lambda path: None,
     ) -> Generator[RecordLine, None, None]:
-        """Scan videos and yield the record of each as it ends, see `Pipeline.scan`."""
+        """Scan videos and yield the record of each as it ends, see `Pipeline.scan`; objects are fetched.
+
+        Raises:
+            DeepscanError: See `fetched_items`.
+        """
         assert self._pipeline is not None, "start the decoders first"
-        return self._pipeline.scan(items, on_progress)
+        with closing(fetched_items(items, self.decoders, self._scratch)) as ready:
+            yield from self._pipeline.scan(ready, on_progress)
 
     def scan_all(
         self,

@@ -95,12 +95,22 @@ def require_readable_scheme(address: str) -> None:
         MissingError: A package is missing.
     """
     scheme = scheme_of(address)
+    try:
+        parts = urlsplit(address)
+        host, password = parts.hostname or "", parts.password
+    except ValueError as error:
+        raise UsageError(f"{address!r} is not an address: {error}", "check it")
+    if password is not None:
+        raise UsageError(
+            f"an address at {host} has a password in it, which would be in every record",
+            "leave it out, and put it into ~/.netrc",
+        )
     if scheme not in SCHEMES:
         raise UsageError(
             f"the address {address!r} cannot be read: unknown scheme {scheme!r}",
             f"use one of {', '.join(f'{known}://' for known in SCHEMES)}, or download it first",
         )
-    if scheme in ("http", "https") and _PLAYERS.fullmatch(urlsplit(address).hostname or ""):
+    if scheme in ("http", "https") and _PLAYERS.fullmatch(host):
         raise UsageError(
             f"the address {address!r} is the page of a player, not a video",
             "download it first (for example with yt-dlp), then scan the file",
@@ -162,5 +172,5 @@ def _opened(protocol: str, process: int, settings: tuple[tuple[str, str], ...]) 
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT, connect=CONNECT_TIMEOUT
         )
-        return fsspec.filesystem("http", **common, client_kwargs={"timeout": timeout})
+        return fsspec.filesystem("http", **common, client_kwargs={"timeout": timeout, "trust_env": True})
     return fsspec.filesystem(protocol, **common)

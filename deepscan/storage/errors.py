@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from deepscan.errors import DeepscanError, MissingError, UsageError, first_line
 from deepscan.storage.address import scheme_of
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 Problem: TypeAlias = Literal[
     "missing",
     "no_bucket",
@@ -91,6 +91,8 @@ _CLASSES: dict[str, tuple[Problem, str]] = {
         ("ConnectionError", "ClientConnectionError", "HTTPClientError", "gaierror"),
         ("unreachable", "the server cannot be reached: {}"),
     ),
+    "FlexibleChecksumError": ("truncated", "its body does not match the checksum of the store"),
+    "TooManyRedirects": ("failed", "it redirects too often"),
     "FileNotFoundError": ("missing", "the object does not exist"),
     "FileExistsError": ("exists", "the object exists already"),
     "PermissionError": ("forbidden", "no permission to read it"),
@@ -186,13 +188,13 @@ def pauses(
 
 
 def retrying(
-    call: Callable[[], Result],
+    call: Callable[[], _Result],
     *,
     limit: float = GIVE_UP,
     sleep: Callable[[float], Any] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     jitter: Callable[[], float] = random.random,
-) -> Result:
+) -> _Result:
     """Return the result of a call that is repeated while a store is busy or unreachable.
 
     Args:

@@ -8,6 +8,7 @@ import pytest
 from deepscan.errors import UsageError
 from deepscan.scanning import paths
 from deepscan.scanning.paths import collect
+from deepscan.scanning.sources import listed_items
 
 
 def touch(*paths):
@@ -101,26 +102,99 @@ def test_a_folder_in_a_list_is_walked(tmp_path):
     assert names(collect([], [io.BytesIO(os.fsencode(tmp_path / "in"))]), tmp_path) == ["in/a.mp4"]
 
 
-ADDRESSES = [
-    ("https://example.org/a/clip.mp4", "curl"),
-    ("HTTP://example.org/clip.mp4", "curl"),
+REFUSED = [
     ("https://www.youtube.com/watch?v=dQw4w9WgXcQ", "yt-dlp"),
     ("youtu.be/dQw4w9WgXcQ", "yt-dlp"),
     ("www.youtube.com/watch?v=dQw4w9WgXcQ", "yt-dlp"),
-    ("s3://bucket/clip.mp4", "aws s3 cp"),
-    ("gs://bucket/clip.mp4", "gcloud storage cp"),
-    ("az://container/clip.mp4", "azcopy"),
-    ("file:///videos/clip.mp4", "only the path"),
+    ("ftp://example.org/clip.mp4", "s3://"),
+    ("s3:/bucket/clip.mp4", "'s3://bucket/clip.mp4'"),
+    ("www.example.org/clip.mp4", "'https://www.example.org/clip.mp4'"),
+    ("https://me:secret@example.org/clip.mp4", ".netrc"),
 ]
 
 
-@pytest.mark.parametrize(("address", "remedy"), ADDRESSES)
-def test_an_address_must_be_downloaded_first(address, remedy):
-    with pytest.raises(UsageError, match="cannot be scanned") as refused:
+@pytest.mark.parametrize(("address", "remedy"), REFUSED)
+def test_an_address_that_cannot_be_fetched_is_refused(address, remedy):
+    with pytest.raises(UsageError) as refused:
         collect([address])
     assert remedy in refused.value.hint
-    with pytest.raises(UsageError, match="path 2 of the list"):
+    with pytest.raises(UsageError, match="path 2 of the list") as refused:
         collect([], [io.BytesIO(f"nowhere.mp4\n{address}\n".encode())])
+    assert "secret" not in refused.value.message
+
+
+def test_a_file_address_is_a_path(tmp_path):
+    touch(tmp_path / "a b.mp4")
+    address = f"file://{tmp_path}/a%20b.mp4"
+    assert names(collect([address]), tmp_path) == ["a b.mp4"]
+    assert names(collect([], [io.BytesIO(f"{address}\n".encode())]), tmp_path) == ["a b.mp4"]
+    with pytest.raises(UsageError, match="does not exist"):
+        collect([f"file://{tmp_path}/none.mp4"])
+
+
+def test_web_addresses_are_taken_without_asking_their_server():
+    inputs = collect(["https://example.org/a.mp4", "https://example.org/a.mp4", "http://example.org/a.mp4"])
+    assert list(inputs.paths) == [b"https://example.org/a.mp4", b"http://example.org/a.mp4"]
+    assert inputs.repeated == 1
+
+
+def test_the_objects_below_a_prefix_are_taken_by_suffix_with_their_etags(s3):
+    for key in ("v/a.mp4", "v/deep/b.MOV", "v/notes.txt", "v/folder/", "other.mp4"):
+        s3.put(key, b"x")
+    inputs = collect([s3.address("v/")])
+    assert list(inputs.paths) == [s3.address("v/a.mp4").encode(), s3.address("v/deep/b.MOV").encode()]
+    assert inputs.skipped == {".txt": 1}
+    assert list(inputs.etags) == [b"9dd4e461268c8034f5c8564e155c67a6"] * 2
+
+
+def test_a_bucket_is_a_prefix(s3):
+    s3.put("a.mp4", b"x")
+    assert list(collect([f"s3://{s3.name}"]).paths) == [s3.address("a.mp4").encode()]
+
+
+def test_keys_that_differ_only_in_slashes_are_different_objects(s3):
+    for key in ("v//a.mp4", "v/a.mp4", "v/./a.mp4"):
+        s3.put(key, b"x")
+    assert len(collect([s3.address("v/")]).paths) == 3
+
+
+def test_etags_stay_with_their_objects_among_files(tmp_path, s3):
+    touch(tmp_path / "local.mp4")
+    s3.put("a.mp4", b"x")
+    listed = f"{tmp_path}/local.mp4\n{s3.address('a.mp4')}\n{s3.address('')}\n".encode()
+    s3.put("b.mp4", b"y")
+    inputs = collect([], [io.BytesIO(listed)])
+    items = list(listed_items(inputs.paths, inputs.etags))
+    assert [(item.path.rpartition(b"/")[2], bool(item.etag)) for item in items] == [
+        (b"local.mp4", False),
+        (b"a.mp4", False),
+        (b"b.mp4", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "message", "hint"),
+    [
+        ("v/none.mp4", "does not exist", "check the address"),
+        ("v", "does not exist", "/v/'"),
+        ("none/", "no objects below", "check the prefix"),
+    ],
+)
+def test_an_object_that_is_named_must_exist(s3, key, message, hint):
+    s3.put("v/a.mp4", b"x")
+    with pytest.raises(UsageError, match=message) as refused:
+        collect([s3.address(key)])
+    assert hint in refused.value.hint
+
+
+@pytest.mark.parametrize("key", ["a.mp4", "v/"])
+def test_a_bucket_that_does_not_exist_is_named(s3, key):
+    with pytest.raises(UsageError, match="bucket does not exist"):
+        collect([f"s3://no-{s3.name}/{key}"])
+
+
+def test_an_object_in_a_list_need_not_exist(s3):
+    assert len(collect([], [io.BytesIO(s3.address("none.mp4").encode())]).paths) == 1
 
 
 @pytest.mark.parametrize("name", ["a:b/c.mp4", "www/clip.mp4", "no:colon.mp4", "12:30/clip.mp4"])

@@ -103,3 +103,19 @@ def test_a_name_cannot_change_how_the_text_around_it_is_shown(name, shown):
 def test_people_read_of_persons_from_1_in_warnings(warning, shown):
     tracks = [{"id": n, "reason": reason} for n, reason in enumerate((None, "no_face", "poor"))]
     assert shown_warnings({"tracks": tracks, "warnings": [warning]}) == [shown]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "shared"),
+    [
+        (["s3://b/v/a.mp4", "s3://b/v/c.mp4"], "s3://b/v/"),
+        (["s3://b/v/a.mp4", "s3://b/w/c.mp4"], "s3://b/"),
+        (["s3://b/v1/a.mp4", "s3://b/v2/c.mp4"], "s3://b/"),
+        (["s3://b/v//a.mp4", "s3://b/v/a.mp4"], "s3://b/v/"),
+        (["s3://a/a.mp4", "s3://b/a.mp4"], ""),
+        (["s3://a/a.mp4", "https://a/a.mp4"], ""),
+        (["s3://a/a.mp4", "/a.mp4"], ""),
+    ],
+)
+def test_addresses_share_a_prefix(addresses, shared):
+    assert shared_folder(addresses) == shared
