@@ -22,6 +22,8 @@ _ROOT = "common"
 _NULLABLE = ("mean", "std", "backbone_lr", "crop.resize")
 _OPEN = ("network.", "loss.", "inputs.")
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+#: Keys that people change most often, to name first.
+_USUAL = ("epochs", "lr", "batch", "seed", "augment")
 #: Parts of a recipe whose keys depend on a name: changing the name removes the other keys.
 _NAMED = {"network.backbone": "name", "network.tuning": "type", "inputs": "kind"}
 
@@ -167,8 +169,9 @@ def _set(values: dict[str, Any], key: str, value: Value, where: str) -> None:
     part = ".".join(parents)
     allowed = {**_parameters(values), **dict(leaves_of(values))}
     if key not in allowed:
-        # The keys without a dot first, since a hint shows only the first of many.
-        known = sorted(allowed, key=lambda name: name.count("."))
+        # A hint shows only the first of many.
+        known = [*(name for name in _USUAL if name in allowed), *sorted(allowed, key=lambda k: k.count("."))]
+        known = list(dict.fromkeys(known))
         raise UsageError(f"unknown recipe key {key!r}{where}", choice_hint(key, known))
     inner = values
     for parent in parents:

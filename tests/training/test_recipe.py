@@ -54,7 +54,7 @@ def test_a_file_changes_only_the_keys_it_has(tmp_path):
         ("epoch=3", "epochs"),
         ("crop.scael=1", "crop.scale"),
         ("lambda_flcl=1", "loss.lambda_flcl"),
-        ("zzz=1", "names, such as seed, "),
+        ("zzz=1", "names, such as epochs, lr, batch, seed, augment"),
     ],
 )
 def test_a_misspelt_key_is_answered_with_the_right_one(override, hint):
