@@ -53,7 +53,7 @@ AUC = {"auc": METRICS["auc"]}
 AUTOENCODERS = PLANS[:3]
 #: Beginnings of the `data` of results in the card that this script writes.
 SYNTHETIC = "DFDC: the reals of the second half of the validation groups, against a fake made of each"
-CLIPS = "clips of the web and of data sets, one vote a group and label"
+CLIPS = "clips from the web and from data sets, those from one source counted as one"
 #: Tiers whose results are written to the card.
 TIERS = {
     "A": "swaps and reenactments in real footage, and clean reals",

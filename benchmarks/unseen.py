@@ -40,7 +40,7 @@ from deepscan.training.validation import GroupVotes, SeenInTraining, mean_votes
 SOURCES = ("DFDC", "WEB")
 _AUC = {"auc": METRICS["auc"]}
 #: Beginning of the `data` of results in the card that this script writes.
-WEB = "faces of the web, one vote a group and label: second half of the validation groups"
+WEB = "faces from the web, those from one source counted as one: second half of the validation groups"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -191,7 +191,7 @@ class RunModel(JsonObject):
     Attributes:
         name: Its name.
         method: Its method.
-        license: SPDX identifier of the weights' licence.
+        license: SPDX identifier of the weights' license.
         files: SHA-256 of each file, by what the file is for.
         crop: How faces are cut out for it.
         calibration: Its calibration and thresholds, null if it has none.
@@ -235,7 +235,7 @@ class RunFaceModel(JsonObject):
     Attributes:
         name: Its name.
         method: Its method.
-        license: SPDX identifier of the weights' licence.
+        license: SPDX identifier of the weights' license.
         files: SHA-256 of each file.
         crop: Always null.
         device: Of the face finder: the device that it ran on.

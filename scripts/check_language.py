@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".cff", ".html", ".j2", ".js", ".css", ".txt", ""}
-#: Texts that are not ours: licences and notices.
+#: Texts that are not ours: licenses and notices.
 THIRD_PARTY = {"LICENSE", "NOTICE"}
 #: Phrases that stay, since committed tables contain them as keys or names.
 KEPT = ("tracks that are no live face", "lite0-anew")

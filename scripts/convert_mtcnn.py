@@ -268,10 +268,10 @@ def card(folder: Path, names: tuple[str, ...], version: str) -> ModelCard:
 
 
 def notice(version: str) -> str:
-    """Return the text of NOTICE: the origin of the weights, and their licence text from the package."""
-    licence = distribution(SOURCE).read_text("LICENSE.md") or distribution(SOURCE).read_text("LICENSE")
-    if not licence:
-        raise SystemExit(f"error: the installed {SOURCE} has no licence text")
+    """Return the text of NOTICE: the origin of the weights, and their license text from the package."""
+    license = distribution(SOURCE).read_text("LICENSE.md") or distribution(SOURCE).read_text("LICENSE")
+    if not license:
+        raise SystemExit(f"error: the installed {SOURCE} has no license text")
     origin = (
         f"pnet.onnx, rnet.onnx and onet.onnx hold the weights of the MTCNN networks in {SOURCE} {version}\n"
         "(https://github.com/timesler/facenet-pytorch), in another file format. There they were taken from\n"
@@ -279,7 +279,7 @@ def notice(version: str) -> str:
         "them from https://github.com/kpzhang93/MTCNN_face_detection_alignment (MIT, Copyright (c) 2016\n"
         f"Kaipeng Zhang). All three are under the MIT License; {SOURCE} states it as follows:\n"
     )
-    return f"{origin}\n{licence.strip()}\n"
+    return f"{origin}\n{license.strip()}\n"
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ def test_it_is_short():
 @pytest.mark.parametrize("page", [README, MODELS])
 @pytest.mark.parametrize(
     ("row", "data"),
-    [(r"(whole )?clips from public demos", "whole clips"), ("faces from the web", "faces of the web")],
+    [(r"(whole )?clips from public demos", "whole clips"), ("faces from the web", "faces from the web")],
 )
 def test_its_error_rates_are_the_cards(page, row, data):
     (rates,) = [each for each in CARD.error_rates if each.data.startswith(data)]
@@ -67,7 +67,7 @@ def test_its_aucs_are_those_of_the_card_and_the_clips():
     unseen = of_the_web("fakes of unseen methods against reals of unseen origins")
     assert cells(README, "of these, only methods")[-1] == with_interval(unseen, 2)
     assert cells(MODELS, "of these: fakes by methods")[1] == with_interval(unseen, 3)
-    assert cells(MODELS, "faces from the web, one vote per group and label | 0")[1] == with_interval(
+    assert cells(MODELS, "faces from the web, those from one source counted as one | 0")[1] == with_interval(
         of_the_web("all"), 3
     )
     assert cells(MODELS, "the other votes")[1] == with_interval(of_the_web("the others"), 3)

@@ -32,7 +32,7 @@ class FaceFinder(Protocol):
 
     @staticmethod
     def describe() -> dict[str, Any]:
-        """Describe its networks for the record of a run: name, method, licence and file hashes.
+        """Describe its networks for the record of a run: name, method, license and file hashes.
 
         Raises:
             MissingError: Its package is not installed.
@@ -90,7 +90,7 @@ def open_finder(mode: str = "fast", device: str = "cpu", threads: int | None = N
 
 
 def describe_finder(mode: str) -> dict[str, Any]:
-    """Describe a finder's networks for the record of a run: name, method, licence and file hashes.
+    """Describe a finder's networks for the record of a run: name, method, license and file hashes.
 
     Raises:
         UsageError: The mode is unknown.

@@ -63,7 +63,7 @@ def import_model(
     """Install a published detector from a file, and return its card.
 
     If the catalogue has a model of that name, the file's hash, size, layout and counts must match it. Under
-    any other name the model gets the preprocessing of its layout's reference model and the given licence.
+    any other name the model gets the preprocessing of its layout's reference model and the given license.
 
     Args:
         origin: The file.

@@ -137,7 +137,7 @@ def _model(entry: Mapping[str, Any], ran: Mapping[str, Any]) -> ModelInfo:
     facts = [
         ("method", entry["method"]),
         *_engine(ran),
-        ("licence", entry["license"]),
+        ("license", entry["license"]),
         *([("calibration", f"{fitted.method} on {fitted.n} {fitted.level}s")] if fitted else []),
         *([("rule", fitted.rule)] if fitted else []),
     ]

@@ -26,7 +26,7 @@ def test_the_script_writes_the_shipped_files(tmp_path):
     } == dict.fromkeys(written, True)
 
 
-def test_card_names_the_licence_and_the_origin():
+def test_card_names_the_license_and_the_origin():
     card = load_card("mtcnn")
     assert card.method == "mtcnn" and card.license == "MIT" and set(card.files) == {"pnet", "rnet", "onet"}
     assert "facenet-pytorch 2.5.3" in card.trained["source"]

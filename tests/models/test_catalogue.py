@@ -53,7 +53,7 @@ def test_default_models_were_trained_on_faces_and_allow_commercial_use(name):
     assert "-NC" not in model.license
 
 
-def test_non_commercial_licences_are_mentioned_in_not_for():
+def test_non_commercial_licenses_are_mentioned_in_not_for():
     for model in catalogue().values():
         assert ("-NC" in model.license) == any("commercial" in use for use in model.not_for), model.name
 
