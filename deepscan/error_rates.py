@@ -44,8 +44,8 @@ class ErrorRates:
         what = "video" if self.level == "video" else "face"
         return (
             f"{self.reals_called_fake} of {self.reals} real {what}s and {self.fakes_called_fake} of "
-            f"{self.fakes} fake ones were called fake, and no evidence was found in "
-            f"{self.fakes_no_evidence or 'none'} of the fake ones"
+            f"{self.fakes} fake ones were called fake, and {self.fakes_no_evidence or 'none'} of the fake "
+            "ones got the verdict 'no evidence'"
         )
 
     def to_json(self) -> dict[str, Any]:

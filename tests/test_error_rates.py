@@ -21,9 +21,11 @@ def test_verdicts_are_counted_as_in_a_scan():
     assert (found.fakes, found.fakes_called_fake, found.fakes_no_evidence) == (4, 1, 1)
     assert found.summary == (
         "1 of 3 real faces and 1 of 4 fake ones were called fake, "
-        "and no evidence was found in 1 of the fake ones"
+        "and 1 of the fake ones got the verdict 'no evidence'"
     )
-    assert replace(found, fakes_no_evidence=0).summary.endswith("found in none of the fake ones")
+    assert replace(found, fakes_no_evidence=0).summary.endswith(
+        "and none of the fake ones got the verdict 'no evidence'"
+    )
 
 
 def test_a_card_stores_them(tmp_path):

@@ -14,7 +14,7 @@ from deepscan.cli import options as opt
 from deepscan.cli.command import Command, CommandGroup
 from deepscan.cli.exit_codes import epilog
 from deepscan.cli.streams import hand_on, print_line, stdout_console
-from deepscan.errors import DeepscanError, ExitCode, require
+from deepscan.errors import DeepscanError, ExitCode, UsageError, require
 from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.lookup import user_folder
 
@@ -80,18 +80,32 @@ def list_command(json_: opt.Json = False) -> None:
 
 
 @_command("info")
-def info(name: Name) -> None:
-    """Show the card, origin and license of a model.
+def info(
+    name: Name,
+    json_: opt.Json = False,
+    yaml_: Annotated[bool, typer.Option("--yaml", help="Print the whole card as YAML.")] = False,
+) -> None:
+    """Show what a model is, how good it is, what it is not for, its license and files.
 
-    For a model that is not installed, also shows how to install it.
+    For a model that is not installed, also shows how to install it. With --yaml
+    or --json, prints everything on its card.
 
     Examples:
       deepscan models info convnet
+      deepscan models info convnet --yaml
     """
+    from deepscan.cli.model_info import print_model
     from deepscan.models.store import find_listed, list_models
 
-    description = find_listed(name, list_models(user_folder())).describe()
-    hand_on(yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=110), None)
+    if json_ and yaml_:
+        raise UsageError("--json and --yaml exclude each other", "leave one of them out")
+    model = find_listed(name, list_models(user_folder()))
+    if json_:
+        print_line(json.dumps(model.describe(), indent=2))
+    elif yaml_:
+        hand_on(yaml.safe_dump(model.describe(), sort_keys=False, allow_unicode=True, width=110), None)
+    else:
+        print_model(model)
 
 
 @_command("pull")

@@ -1,5 +1,7 @@
 """`deepscan models` as a user runs it: lists, installs, refuses, and exits with the right code."""
 
+import json
+
 import pytest
 import torch
 import yaml
@@ -35,9 +37,43 @@ def test_the_list_is_json_when_piped(installed, words):
     assert states["gend"] == "known"
 
 
-def test_info_is_yaml(installed):
-    model_info = yaml.safe_load(run("models", "info", "mine", XDG_CACHE_HOME=str(installed[0])).out)
+@pytest.mark.parametrize(("option", "read"), [("--yaml", yaml.safe_load), ("--json", json.loads)])
+def test_info_has_the_whole_card(option, read, installed):
+    model_info = read(run("models", "info", "mine", option, XDG_CACHE_HOME=str(installed[0])).out)
     assert model_info["card"]["source"]["layout"] == "effort" and model_info["state"] == "installed"
+
+
+def test_info_says_what_people_want_to_know(installed):
+    card = load_card(DEFAULT_MODEL)
+    lines = run("models", "info", DEFAULT_MODEL).out.splitlines()
+    assert lines[:3] == [DEFAULT_MODEL, f"  {card.summary}", "  Detector, built in"]
+    headings = [line for line in lines if line and not line.startswith(" ")]
+    assert headings[1:] == [
+        "Scan with it",
+        "Verdicts",
+        "How good it is (an AUC of 0.5 is chance)",
+        "Not for",
+        "Trained on",
+        "License",
+        f"Files in {card.folder}",
+    ]
+    words = "\n".join(lines)
+    assert f"fake from a score of {card.calibration.fake:.2f}" in words
+    assert all(f"  On {rates.data}, {rates.summary}." in words for rates in card.error_rates)
+    assert all(f"  SHA-256 {file.sha256}" in words for file in card.files.values())
+    size = (card.folder / card.files["onnx"].path).stat().st_size
+    assert f"  model.onnx, {size / 1e6:.1f} MB" in words and f"  {card.license}" in words
+    mine = run("models", "info", "mine", XDG_CACHE_HOME=str(installed[0])).out
+    assert "Detector, installed" in mine and "every verdict is inconclusive" in mine
+    assert "unknown: its card has no error rates and no AUC" in mine
+
+
+def test_info_says_how_to_install_a_known_model(tmp_path):
+    out = run("models", "info", "gend", XDG_CACHE_HOME=str(tmp_path)).out
+    assert "Install it\n  deepscan models pull gend --accept-license\n" in out
+    assert "model.safetensors, 1,215.9 MB, from https://huggingface.co/" in out
+    refused = run("models", "info", "forensics-adapter", XDG_CACHE_HOME=str(tmp_path)).out
+    assert "not supported" in refused and "Install it" not in refused
 
 
 def test_a_changed_file_does_not_verify(installed, tmp_path):
@@ -63,6 +99,7 @@ def test_a_changed_file_does_not_verify(installed, tmp_path):
         (("pull", "gned"), 2, "did you mean 'gend'"),
         (("pull", "gend", "--accept-license", "--offline"), 5, "--offline"),
         (("info", "convnt"), 2, "did you mean"),
+        (("info", "convnet", "--json", "--yaml"), 2, "exclude each other"),
         (("import", "nowhere.pth", "--as", "mine"), 2, "file nowhere.pth does not exist"),
         (("import", "nowhere.pth"), 2, "deepscan models import --help"),
         (("remove", "convnet"), 2, "is built in and cannot be deleted"),
