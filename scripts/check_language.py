@@ -58,6 +58,8 @@ FORMER = {
     r"\band its kin\b": "'and similar methods'",
     r"\bstands? (?:in|beside)\b": "'is in', 'is next to'",
     r"\bof several the\b": "'the first of several'",
+    r"\blicences?\b": "'license'",
+    r"\bone vote a group\b": "'those from one source counted as one'",
     r"\bthe road of\b": "'pipeline'",
     r"\b(?:thereof|therein|whereof|wherein)\b": "'of it', 'in it'",
 }
