@@ -27,7 +27,7 @@ from deepscan.errors import UsageError
 from deepscan.faces.finder import FINDERS
 from deepscan.media.decoders import DECODERS
 from deepscan.scanning.options import ScanOptions
-from tests import toy
+from tests import awkward, toy
 from tests.command import SAMPLES, run_python
 from tests.command import deepscan as command
 from tests.media.conftest import children
@@ -225,7 +225,7 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("then", ["os.kill(os.getpid(), signal.SIGINT)", "pass"])
 def test_a_keyboard_interrupt_in_the_loop_or_in_the_scan_leaves_no_process(then, model, tmp_path):
     for number in range(40):
-        (tmp_path / f"{number}.mp4").write_bytes((SAMPLES / "two_persons.mp4").read_bytes())
+        awkward.distinct(SAMPLES / "two_persons.mp4", tmp_path / f"{number}.mp4", number)
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED.format(then=then), tmp_path, model],
         stdout=subprocess.PIPE,

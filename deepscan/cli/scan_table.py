@@ -69,8 +69,12 @@ def scan_table(
         cells[0].stylize(STYLES[row.kind])
         lines += layout.row(cells, name, row.seen)
         lines += layout.opinions(row)
-        if row.note:
-            lines += _plain(wrap(printable(row.note), width, layout.note_indent), "dim")
+        notes = [printable(row.note)] if row.note else []
+        if row.copied_from:
+            equal = row.copied_from.removeprefix(shared) if folder else row.copied_from
+            notes.append(f"same content as {printable(equal) if folder else shown_path(equal)}")
+        for note in notes:
+            lines += _plain(wrap(note, width, layout.note_indent), "dim")
     if left := len(ordered) - len(shown):
         lines += _plain(wrap(f"... and {left:,} more in {out}", width), "dim")
     return Text("\n").join(lines)

@@ -56,7 +56,7 @@ class ScanView(VideoProgress, ScanListener):
         self._out = out
         self._stdout = stdout_console()
         self._rows: list[VideoSummary] = []
-        self._before, self._folder = 0, ""
+        self._before, self._copied, self._folder = 0, 0, ""
         self._models: Mapping[str, Any] = {}
         self._cautions: list[str] = []
 
@@ -120,6 +120,7 @@ class ScanView(VideoProgress, ScanListener):
 
     def ended(self, record: Mapping[str, Any]) -> None:
         """Count a video, and print its record if stdout gets records one by one."""
+        self._copied += "copied_from" in record
         if self._lines:
             hand_on(dump_line(record) + "\n", self._out)
         else:
@@ -157,6 +158,9 @@ class ScanView(VideoProgress, ScanListener):
         if self._before and total:
             outcomes = describe_outcomes(summary.outcomes)
             self.note(f"in total: {videos(total)}: {outcomes}")
+        if self._copied:
+            whose = "its" if self._copied == 1 else "their"
+            self.note(f"{videos(self._copied)} had the same content as another: {whose} results were copied")
         if self._lines:
             for line in self._about_models():
                 self.note(line)

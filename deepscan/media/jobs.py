@@ -1,7 +1,7 @@
 """Define decoding jobs: the pool's input, its state for each job, and its events."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from deepscan.errors import require_choice
@@ -54,17 +54,45 @@ class DecodeJob:
         path: Its name as bytes (`os.fsencode`), as records and messages show it; may be an address.
         indices: Frames to decode, ascending; those past the end are skipped. Empty to sample evenly.
         file: The file to open, for example a copy in memory such as `/proc/PID/fd/N`; None to open `path`.
+        sha256: SHA-256 of `file` in hexadecimal, taken while the copy was made, so that it is not hashed
+            again; None to hash what is opened.
+        ask: Whether to wait, once the file is hashed, until `DecodePool.answer` is called.
     """
 
     id: int
     path: bytes
     indices: tuple[int, ...] = ()
     file: bytes | None = None
+    sha256: str | None = None
+    ask: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and self.file is None:
+            raise ValueError("only of a copy is the content known beforehand")
 
     @property
     def opened(self) -> bytes:
         """The file to open, as bytes."""
         return self.path if self.file is None else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """Event: the content of a file is known. It comes again if another process has to take over the file.
+
+    Attributes:
+        job: The file. If its `ask` is set, it waits for an answer; it may already have had one.
+        sha256: Its SHA-256 in hexadecimal.
+        size: Its size in bytes.
+        mtime_ns: When it was last modified, in nanoseconds since 1970, None for a copy.
+        seconds: Stage -> seconds so far, as in `DecodeReport`.
+    """
+
+    job: DecodeJob
+    sha256: str
+    size: int
+    mtime_ns: int | None
+    seconds: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +120,13 @@ class FrameReady:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Event: a file is finished. Sent exactly once per job, after its frames."""
+    """Event: a file is finished. Sent exactly once per job, after its frames, unless it was dropped."""
 
     job: DecodeJob
     report: DecodeReport
 
 
-Event = FileOpened | FrameReady | Ended
+Event = Hashed | FileOpened | FrameReady | Ended
 
 
 class Clock:
@@ -143,11 +171,13 @@ class Attempt:
         pending_layout: The slots that the process requested while frames of the previous file are still in
             use.
         slots: Number of slots that the memory is divided into, 0 before that.
+        asks: Whether the process asks before it decodes the file.
     """
 
     dispatched_at: float | None = None
     pending_layout: Message | None = None
     slots: int = 0
+    asks: bool = False
 
 
 @dataclass(eq=False)
@@ -188,6 +218,8 @@ class Task:
         progress: What the attempts have found so far.
         redispatched: Whether a process ended before it started the job.
         killed: Whether a process was killed from outside while working on it.
+        approved: Whether it need not ask any more.
+        waiting: Whether it waits for an answer.
     """
 
     job: DecodeJob
@@ -196,10 +228,13 @@ class Task:
     progress: DecodeProgress = field(default_factory=DecodeProgress)
     redispatched: bool = False
     killed: bool = False
+    approved: bool = False
+    waiting: bool = False
 
     def start_attempt(self, now: float) -> None:
         """Begin another attempt. Its time counts from when the process starts the job."""
-        self.attempt = Attempt(dispatched_at=now)
+        self.attempt = Attempt(dispatched_at=now, asks=self.job.ask and not self.approved)
+        self.waiting = False
         self.clock.pause(now)
 
     def left(self, timeout: float, now: float) -> float | None:
@@ -211,6 +246,8 @@ class Task:
         """Return the message that starts a process on the job: what to do, and what is already done."""
         return {
             "path": os.fsdecode(self.job.opened),
+            "sha256": self.job.sha256,
+            "ask": self.attempt.asks,
             "decoder": options.decoder,
             "frames": options.frames,
             "indices": self.job.indices,

@@ -13,7 +13,17 @@ from deepscan.logs import get_logger
 from deepscan.media.decoders import AUTO, DECODERS, installed
 from deepscan.media.frames import DecodeReport, Frame, MediaInfo
 from deepscan.media.ipc import MemoryKind, Message, slot_count
-from deepscan.media.jobs import Clock, DecodeJob, DecodeOptions, Ended, Event, FileOpened, FrameReady, Task
+from deepscan.media.jobs import (
+    Clock,
+    DecodeJob,
+    DecodeOptions,
+    Ended,
+    Event,
+    FileOpened,
+    FrameReady,
+    Hashed,
+    Task,
+)
 from deepscan.media.worker_process import WorkerProcess, worker_command
 from deepscan.outcomes import Status
 
@@ -80,6 +90,31 @@ class DecodePool:
             next((process for process, task in self._tasks.items() if task is None), None) or self._start()
         )
         self._dispatch(process, Task(job))
+
+    def answer(self, job: DecodeJob, *, decode: bool) -> None:
+        """Answer a job that asks, once it is `Hashed`. A job that has ended, or does not ask, stays as it is.
+
+        Args:
+            job: The job.
+            decode: Whether to go on with it. Otherwise its process is free at once, and no other event comes;
+                but if another process has taken it over in the meantime, it is `Hashed` once more.
+        """
+        for process, task in self._tasks.items():
+            if task is None or task.job is not job:
+                continue
+            task.approved = decode
+            if task.waiting:
+                self._send_answer(process, task)
+            return
+
+    def _send_answer(self, process: WorkerProcess, task: Task) -> None:
+        task.waiting = False
+        # If the process is gone, poll() sees the end of its channel.
+        process.channel.send({"approved": task.approved})
+        if task.approved:
+            task.clock.resume(time.monotonic())
+        else:
+            self._free(process)
 
     def poll(self, timeout: float) -> list[Event]:
         """Return the events that have occurred, waiting at most `timeout` seconds for one.
@@ -209,10 +244,7 @@ class DecodePool:
             task.attempt.dispatched_at = None
             task.clock.resume(at)
         elif kind == "hashed":
-            task.progress.sha256, task.progress.size = message["sha256"], message["size"]
-            if task.job.file is None:
-                task.progress.mtime_ns = message["mtime_ns"]
-            task.progress.seconds |= message["seconds"]
+            self._handle_hashed(process, task, message)
         elif kind == "opened":
             if task.progress.info is None:
                 task.progress.info = MediaInfo.from_json(message["info"])
@@ -225,6 +257,22 @@ class DecodePool:
             self._handle_frame(process, task, message)
         elif kind == "ended":
             self._end(process, task, message)
+
+    def _handle_hashed(self, process: WorkerProcess, task: Task, message: Message) -> None:
+        job, progress = task.job, task.progress
+        progress.sha256, progress.size = message["sha256"], message["size"]
+        if job.file is None:
+            progress.mtime_ns = message["mtime_ns"]
+        progress.seconds |= message["seconds"]
+        if task.attempt.asks:
+            task.waiting = True
+            task.clock.pause(message["at"])
+            if task.approved:
+                # The answer came while another process was taking over the job.
+                self._send_answer(process, task)
+        self._events.append(
+            Hashed(job, message["sha256"], message["size"], progress.mtime_ns, dict(progress.seconds))
+        )
 
     def _lay_out(self, process: WorkerProcess, task: Task) -> None:
         """Divide the memory for a file, once no frame of the previous file is in use."""
@@ -280,12 +328,16 @@ class DecodePool:
 
     def _end(self, process: WorkerProcess, task: Task, message: Message) -> None:
         report = {key: message[key] for key in ("status", "detail", "decoder", "asked", "decoded")}
+        self._free(process)
+        self._report(task, warnings=tuple(message["warnings"]), seconds=message["seconds"], **report)
+
+    def _free(self, process: WorkerProcess) -> None:
+        """Make a process that is done with its job available for another, or replace it."""
         self._tasks[process] = None
         process.finished += 1
         if process.finished >= self._options.recycle_after:
             self._kill(process)
             self._start()
-        self._report(task, warnings=tuple(message["warnings"]), seconds=message["seconds"], **report)
 
     def _fail(self, task: Task, status: Status, detail: str) -> None:
         self._report(

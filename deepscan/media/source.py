@@ -74,13 +74,15 @@ class SourceFile:
         except OSError as error:
             raise _unreadable(error) from None
 
-    def change(self, digest: str) -> str | None:
+    def change(self, digest: str, *, rehash: bool = True) -> str | None:
         """Describe how the file differs from its first `digest`, or return None if it does not.
 
         An identical copy in the file's place does not count as a change.
 
         Args:
             digest: The result of `digest` before the file was decoded.
+            rehash: Whether to read it again. Without that, only a change of its size, or another file in its
+                place, is noticed.
 
         Raises:
             MediaError: Status `error`: it cannot be read again, or the file now in its place cannot.
@@ -91,7 +93,7 @@ class SourceFile:
             raise _unreadable(error) from None
         if now.st_size != self.size:
             return f"its size went from {self.size} to {now.st_size} bytes while it was read"
-        if self.digest() != digest:
+        if rehash and self.digest() != digest:
             return "its content changed while it was read"
         try:
             current = os.stat(self._path)

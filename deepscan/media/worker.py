@@ -123,15 +123,9 @@ class DecodeSession:
         detail = ""
         try:
             with SourceFile(os.fsencode(self._job["path"])) as source:
-                with self._timed("hash"):
-                    digest = source.digest()
-                self._send(
-                    "hashed",
-                    sha256=digest,
-                    size=source.size,
-                    mtime_ns=source.mtime_ns,
-                    seconds=self._seconds,
-                )
+                digest = self._hash(source)
+                if self._job["ask"] and not self._approved():
+                    return
                 try:
                     self._open_and_decode(source)
                 except MediaError as error:
@@ -140,7 +134,7 @@ class DecodeSession:
                     self._close_decoder()
                 # Even a failure may be due to a change of the file.
                 with self._timed("hash"):
-                    change = source.change(digest)
+                    change = source.change(digest, rehash=self._job["sha256"] is None)
                 if change:
                     status, detail = "changed", change
         except MediaError as error:
@@ -157,6 +151,22 @@ class DecodeSession:
             decoded=len(self._done),
             seconds=self._seconds,
         )
+
+    def _hash(self, source: SourceFile) -> str:
+        """Return the SHA-256 of the file and send it, with what else is known before the file is opened."""
+        with self._timed("hash"):
+            digest: str = self._job["sha256"] or source.digest()
+        self._send("hashed", sha256=digest, size=source.size, mtime_ns=source.mtime_ns, seconds=self._seconds)
+        return digest
+
+    def _approved(self) -> bool:
+        """Wait for the parent's answer; return whether to decode the file.
+
+        If the parent ends instead of answering, `_listen` ends this process.
+        """
+        while "approved" not in (reply := self._inbox.get()):
+            continue
+        return bool(reply["approved"])
 
     def _open_and_decode(self, source: SourceFile) -> None:
         with self._timed("probe"):

@@ -27,6 +27,8 @@ def file_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "path", record["path"]
     if "path_bytes" in record:
         yield "path in bytes", record["path_bytes"]
+    if "copied_from" in record:
+        yield "results from", f"{record['copied_from']}, a file with the same content"
     if record["sha256"]:
         yield "SHA-256", record["sha256"]
         yield "size", f"{record['bytes']:,} bytes"

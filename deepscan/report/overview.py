@@ -165,7 +165,9 @@ def _name_copies(rows: Sequence[OverviewRow]) -> None:
         if row.sha256:
             outcome = (row.summary.status, row.summary.verdict, row.summary.score, row.doubts)
             groups[row.sha256, *outcome].append(row)
-    for first, *others in groups.values():
+    for group in groups.values():
+        # One that was decoded comes first, whatever its name.
+        first, *others = sorted(group, key=lambda row: bool(row.summary.copied_from))
         first.copies = tuple(other.summary.path for other in others)
         for other in others:
             other.same_as = first

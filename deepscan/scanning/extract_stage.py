@@ -1,6 +1,6 @@
 """First stage of a scan: decode videos, find their faces and cut them out for the detectors."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +23,7 @@ from deepscan.faces.stage import FRAME_BATCH, FaceStage
 from deepscan.faces.still import grey_crop
 from deepscan.faces.tracks import appearance
 from deepscan.media.frames import CPU_SUFFIX, DecodeReport, Frame, Image
-from deepscan.media.jobs import DecodeJob, Ended, FrameReady
+from deepscan.media.jobs import DecodeJob, Ended, FrameReady, Hashed
 from deepscan.media.pool import DecodePool
 from deepscan.scanning.cpu_time import CpuClock, Lap
 from deepscan.scanning.outcome import ExtractedVideo, FaceObservation
@@ -186,6 +186,7 @@ class ExtractStage:
         self._recipes = frozenset(recipes or ({WITHOUT_MODEL} if pictures else ()))
         self._faces: FaceStage[VideoState] = FaceStage(finder)
         self._videos: dict[int, VideoState] = {}
+        self._hashed: deque[Hashed] = deque()
 
     @property
     def idle(self) -> int:
@@ -221,6 +222,8 @@ class ExtractStage:
                     else:
                         self.start(job)
                 quiet = not self.poll(0.0 if self.frames else 0.5)
+                for event in self.hashed():
+                    self.answer(event.job.id, decode=True)
                 if self.frames >= FRAME_BATCH or (quiet and self.frames):
                     self.find(gather)
                 for video in self.ended():
@@ -253,9 +256,30 @@ class ExtractStage:
                     event.release()
                 else:
                     self._faces.add(video, event)
+            elif isinstance(event, Hashed):
+                if video is None:
+                    self._pool.answer(event.job, decode=False)
+                else:
+                    self._hashed.append(event)
             elif isinstance(event, Ended) and video is not None:
                 video.report = event.report
         return bool(events)
+
+    def hashed(self) -> Iterator[Hashed]:
+        """Yield the events of files whose content has become known; those that ask must be answered."""
+        while self._hashed:
+            yield self._hashed.popleft()
+
+    def answer(self, video: int, *, decode: bool) -> None:
+        """Answer a job that asks: whether to decode the file, or to drop the job.
+
+        Args:
+            video: Id of the job.
+            decode: Whether to decode it.
+        """
+        self._pool.answer(self._videos[video].job, decode=decode)
+        if not decode:
+            del self._videos[video]
 
     def find(self, emit: Callable[[CutFace], None]) -> None:
         """Find the faces of one batch of frames, and pass on those for the detectors."""
@@ -278,6 +302,10 @@ class ExtractStage:
     def abandon(self) -> None:
         """Drop all videos that have not ended, and release their frames."""
         self._faces.clear()
+        self._hashed.clear()
+        for video in self._videos.values():
+            if video.job.ask:
+                self._pool.answer(video.job, decode=False)
         self._videos.clear()
 
     def _keep(

@@ -62,13 +62,15 @@ class Journal(AppendFile):
                 file.write(line)
         super().__init__(path)
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write a record and flush it to disk.
+    def append(self, record: Mapping[str, Any]) -> int:
+        """Write a record and flush it to disk; return the offset of its line in bytes.
 
         Raises:
             DeepscanError: There is not enough space.
         """
+        offset = self._file.tell()
         self.write(dump_line(record).encode("ascii") + b"\n", sync=True)
+        return offset
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:

@@ -4,17 +4,22 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
 from deepscan.outcomes import STATUSES, Status, Verdict
 
 SCHEMA = 1
 
 
-def utc_now() -> str:
-    """Return the time as ISO 8601 in UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def utc_now(before: float = 0.0) -> str:
+    """Return the time as ISO 8601 in UTC, to the millisecond.
+
+    Args:
+        before: Seconds to subtract.
+    """
+    time = datetime.now(UTC) - timedelta(seconds=before)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,28 @@ class RecordLine:
             raise ValueError(f"a video with status {self.status!r} needs a detail that says why")
         if self.score is not None and not (math.isfinite(self.score) and 0 <= self.score <= 1):
             raise ValueError(f"a score must be in [0, 1], not {self.score}")
+
+    @classmethod
+    def copied(cls, record: Mapping[str, Any], path: bytes, **own: Any) -> Self:
+        """Return the record of a video with the content of another that was scanned in the same run.
+
+        Args:
+            record: The other's record as JSON.
+            path: Path of this video.
+            own: Attributes that this video has of itself: when it was modified, when its scan began.
+        """
+        same = ("status", "detail", "run", "sha256", "verdict", "score", "calibrated", "media", "model")
+        lists = ("tracks", "frames", "shots")
+        return cls(
+            path,
+            **{name: record[name] for name in (*same, *lists)},
+            size=record["bytes"],
+            warnings=tuple(record["warnings"]),
+            models=record.get("models", ()),
+            pictures=record.get("pictures"),
+            copied_from=recorded_path(record),
+            **own,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the record with its keys in the order of the contract."""

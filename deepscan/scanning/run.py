@@ -15,6 +15,7 @@ from deepscan.outcomes import FAILURES
 from deepscan.scanning import runfile
 from deepscan.scanning.journal import Journal, JournalEntry, entries, lines, read_journal
 from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.originals import Originals, RecordSpool, line_reader
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanInputs, identity
 from deepscan.scanning.record_lines import RecordLine
@@ -187,7 +188,11 @@ def iterate_scan(
     count = workers or max(1, min(budget.cpus, len(paths)))
     with Worker(options, budget=budget, decoders=count, scratch=scratch) as worker:
         worker.start()
-        yield from worker.scan(listed_items(paths, etags))
+        with RecordSpool() as spool:
+            originals = Originals(spool.read)
+            for record in worker.scan(listed_items(paths, etags), originals=originals):
+                originals.add(record, spool.append(record.to_json()))
+                yield record
 
 
 def _resumed(
@@ -218,15 +223,22 @@ def _scan(
     fail_on: Collection[str],
 ) -> RunSummary:
     summary = RunSummary()
-    for entry in planned.kept:
-        summary.count(entry.status, entry.verdict)
     if output.out is None:
         listener.planned(len(planned.todo), iter(()))
-
-        for record in worker.scan(planned.items(), listener.at_work):
-            summary.count(record.status, record.verdict)
-            listener.ended(record.to_json())
+        with RecordSpool() as spool:
+            originals = Originals(spool.read)
+            for record in worker.scan(planned.items(), listener.at_work, originals):
+                line = record.to_json()
+                originals.add(record, spool.append(line))
+                summary.count(record.status, record.verdict)
+                listener.ended(line)
         return summary
+    originals, place = Originals(line_reader(output.journal)), 0
+    for entry in planned.kept:
+        summary.count(entry.status, entry.verdict)
+        # They are written one after another to the beginning of the journal.
+        originals.add(entry, place)
+        place += entry.length
     if len(run["sessions"]) > 1:
         # Before the journal changes, remove its hash that an earlier session has recorded.
         runfile.write(run, output.run)
@@ -235,9 +247,9 @@ def _scan(
         listener.planned(len(planned.todo), _kept(output.journal, planned.kept))
 
         try:
-            for record in worker.scan(planned.items(), listener.at_work):
+            for record in worker.scan(planned.items(), listener.at_work, originals):
                 line = record.to_json()
-                journal.append(line)
+                originals.add(record, journal.append(line))
                 summary.count(record.status, record.verdict)
                 listener.ended(line)
         except BaseException as error:

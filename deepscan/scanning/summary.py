@@ -57,7 +57,8 @@ class ModelSummary:
 class VideoSummary:
     """The part of a record that an overview needs: ten thousand whole records would fill the memory.
 
-    With several models, it has the verdict of each, and how far they agree.
+    With several models, it has the verdict of each, and how far they agree. If it was not decoded because
+    another video has equal content, it has the path of that one.
     """
 
     path: str
@@ -70,6 +71,7 @@ class VideoSummary:
     sampled: int
     models: tuple[ModelSummary, ...] = ()
     agreement: tuple[int, int] | None = None
+    copied_from: str = ""
 
     def __post_init__(self) -> None:
         _check(self.verdict, self.score)
@@ -122,6 +124,7 @@ def summarise_record(record: Mapping[str, Any]) -> VideoSummary:
             for model in record.get("models", ())
         ),
         agreement=agreement(record),
+        copied_from=record.get("copied_from", ""),
     )
 
 

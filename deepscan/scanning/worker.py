@@ -13,6 +13,7 @@ from deepscan.scanning import runfile
 from deepscan.scanning.chunks import Chunk, ManifestRow
 from deepscan.scanning.loading import decode_options, load_models
 from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.originals import Originals
 from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.record_lines import RecordLine
@@ -99,6 +100,7 @@ class Worker:
         self,
         items: Iterable[ScanItem | None],
         on_progress: Callable[[bytes | None], None] = lambda path: None,
+        originals: Originals | None = None,
     ) -> Generator[RecordLine, None, None]:
         """Scan videos and yield the record of each as it ends, see `Pipeline.scan`; objects are fetched.
 
@@ -107,7 +109,7 @@ class Worker:
         """
         assert self._pipeline is not None, "start the decoders first"
         with closing(fetched_items(items, self.decoders, self._scratch)) as ready:
-            yield from self._pipeline.scan(ready, on_progress)
+            yield from self._pipeline.scan(ready, on_progress, originals)
 
     def scan_all(
         self,

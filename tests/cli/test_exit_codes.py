@@ -118,7 +118,7 @@ def test_10_only_with_fail_on(tmp_path):
 )
 def test_130_and_143_keep_records_and_run_file(tmp_path, number, code):
     for index in range(40):
-        (tmp_path / f"{index:02}.mp4").write_bytes(HOPPER.read_bytes())
+        awkward.distinct(HOPPER, tmp_path / f"{index:02}.mp4", index)
     out = tmp_path / "out.jsonl"
     process = start("scan", tmp_path, "--model", "none", "--out", out, "--progress", "none", "--frames", "8")
     wait_for(process, out, 2)
@@ -134,7 +134,7 @@ def test_130_and_143_keep_records_and_run_file(tmp_path, number, code):
 
 def test_0_a_scan_under_nohup_survives_its_terminal(tmp_path):
     for index in range(10):
-        (tmp_path / f"{index:02}.mp4").write_bytes(HOPPER.read_bytes())
+        awkward.distinct(HOPPER, tmp_path / f"{index:02}.mp4", index)
     out = tmp_path / "out.jsonl"
     process = start("scan", tmp_path, "--model", "none", "--out", out, "--frames", "4", prefix=["nohup"])
     wait_for(process, out)

@@ -21,9 +21,9 @@ QUICK = ("--model", "none", "--frames", "2")
 def videos(tmp_path_factory):
     """A folder of four videos without a face."""
     folder = tmp_path_factory.mktemp("some videos")
-    small = awkward.video(folder / "0.mp4", count=5).read_bytes()
+    small = awkward.video(folder / "0.mp4", count=5)
     for at in range(1, 4):
-        (folder / f"{at}.mp4").write_bytes(small)
+        awkward.distinct(small, folder / f"{at}.mp4", at)
     return folder
 
 
@@ -168,7 +168,7 @@ def test_the_hint_after_an_interrupt_is_the_resume_command(tmp_path, number, cod
     folder = tmp_path / "it's mine"
     folder.mkdir()
     for at in range(30):
-        (folder / f"{at:02}.mp4").write_bytes(HOPPER.read_bytes())
+        awkward.distinct(HOPPER, folder / f"{at:02}.mp4", at)
     out = tmp_path / "the $records.jsonl"
     process = start("scan", folder, "--model", "none", "--frames", "4", "--out", out, "--progress", "none")
     wait_for(process, out, 2)
@@ -187,7 +187,7 @@ def test_the_hint_after_an_interrupt_is_the_resume_command(tmp_path, number, cod
 
 def test_a_scan_without_out_says_that_nothing_was_saved(tmp_path):
     for at in range(30):
-        (tmp_path / f"{at:02}.mp4").write_bytes(HOPPER.read_bytes())
+        awkward.distinct(HOPPER, tmp_path / f"{at:02}.mp4", at)
     process = start("scan", tmp_path, "--model", "none", "--frames", "4", "--progress", "none")
     assert process.stdout.readline().startswith(b'{"schema"')
     process.send_signal(signal.SIGINT)

@@ -113,6 +113,14 @@ def test_a_score_is_not_rounded_past_a_threshold():
     assert scores == ["0.85", "0.8496", "0.2999"]
 
 
+def test_a_video_whose_results_were_copied_names_the_equal_one():
+    rows = [row("a.mp4"), row("b.mp4", note="dark", copied_from=f"{FOLDER}a.mp4")]
+    lines = shown(rows, 80)
+    assert [line.strip() for line in lines[-2:]] == ["dark", "same content as a.mp4"]
+    (alone,) = [line for line in shown(rows[1:], 80) if "same content" in line]
+    assert alone.strip() == f"same content as {FOLDER}a.mp4"
+
+
 def test_hidden_rows_are_counted():
     lines = shown([row(f"{at}.mp4") for at in range(7)], 80, most=3, out="out.jsonl")
     assert len(lines) == 2 + 3 + 1

@@ -1,13 +1,18 @@
 """Test that every job ends exactly once, whatever the file."""
 
+import hashlib
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from deepscan.errors import UsageError
-from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
+from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady, Hashed
 from deepscan.media.pool import DecodePool
 from tests import awkward
 from tests.media.conftest import collect, drain, run
@@ -50,6 +55,106 @@ def test_a_job_may_open_another_file_than_the_one_it_names(media, tmp_path):
     assert (good.status, good.decoded, good.size) == ("ok", 4, media("plain.mp4").stat().st_size)
     assert good.mtime_ns is None, "the time is that of the copy"
     assert (bad.status, bad.detail) == ("error", "the file does not exist")
+
+
+def asking(pool, path, number=0):
+    """Submit a job that asks, and return it once it is hashed."""
+    job = DecodeJob(number, os.fsencode(path), ask=True)
+    pool.submit(job)
+    (event,) = collect(pool, Hashed)
+    assert event.job is job and event.sha256 == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    assert (event.size, event.mtime_ns) == (os.stat(path).st_size, os.stat(path).st_mtime_ns)
+    assert set(event.seconds) == {"hash", "hash_cpu"}
+    return job
+
+
+def test_a_job_that_asks_goes_on_when_it_is_answered(media):
+    with DecodePool(DecodeOptions(frames=4, timeout=1), 1) as pool:
+        job = asking(pool, media("plain.mp4"))
+        # The time until the answer does not count.
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            assert pool.poll(0.2) == []
+        assert (pool.busy, pool.idle) == (1, 0)
+        pool.answer(job, decode=True)
+        *_, ended = drain(pool)
+    assert (ended.report.status, ended.report.decoded) == ("ok", 4)
+
+
+def test_a_job_that_is_dropped_frees_its_process_at_once(media):
+    with DecodePool(DecodeOptions(frames=4), 1) as pool:
+        (process,) = pool._tasks
+        for number in range(3):
+            pool.answer(asking(pool, media("plain.mp4"), number), decode=False)
+            assert pool.idle == 1
+        pool.submit(DecodeJob(9, os.fsencode(media("vfr.mp4"))))
+        events = drain(pool)
+        assert [*pool._tasks] == [process], "it is the same process"
+    assert {event.job.id for event in events} == {9}
+    assert events[-1].report.status == "ok"
+
+
+def test_a_process_is_replaced_after_enough_jobs_that_were_dropped(media):
+    with DecodePool(DecodeOptions(recycle_after=2), 1) as pool:
+        (first,) = pool._tasks
+        for number in range(2):
+            pool.answer(asking(pool, media("plain.mp4"), number), decode=False)
+        (second,) = pool._tasks
+    assert second is not first
+
+
+def test_a_process_that_waits_for_an_answer_ends_with_its_parent(media):
+    program = """
+import os, sys, time
+from deepscan.media.jobs import DecodeJob, DecodeOptions, Hashed
+from deepscan.media.pool import DecodePool
+pool = DecodePool(DecodeOptions(), 1)
+pool.submit(DecodeJob(0, os.fsencode(sys.argv[1]), ask=True))
+while not any(isinstance(event, Hashed) for event in pool.poll(1.0)):
+    pass
+print(next(iter(pool._tasks)).pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, media("plain.mp4")], capture_output=True, timeout=60, check=False
+    )
+    pid, end = int(done.stdout), time.monotonic() + 20
+    while os.path.exists(f"/proc/{pid}"):
+        assert time.monotonic() < end, "it still waits"
+        time.sleep(0.05)
+
+
+def test_a_process_that_is_killed_while_it_waits_for_an_answer_is_replaced(media):
+    with DecodePool(DecodeOptions(frames=4), 1) as pool:
+        job = asking(pool, media("plain.mp4"))
+        os.kill(next(iter(pool._tasks)).pid, signal.SIGKILL)
+        (again,) = collect(pool, Hashed)
+        assert again.job is job
+        pool.answer(job, decode=True)
+        *_, ended = drain(pool)
+    assert (ended.report.status, ended.report.decoded) == ("ok", 4)
+
+
+def test_an_answer_that_comes_while_another_process_takes_over_is_not_lost(media):
+    with DecodePool(DecodeOptions(frames=4), 1) as pool:
+        job = asking(pool, media("plain.mp4"))
+        (process,) = pool._tasks
+        os.kill(process.pid, signal.SIGKILL)
+        while process in pool._tasks:
+            assert not any(isinstance(event, Hashed) for event in pool.poll(0.0))
+        pool.answer(job, decode=True)
+        *_, ended = drain(pool)
+    assert (ended.report.status, ended.report.decoded) == ("ok", 4)
+
+
+def test_a_copy_whose_hash_is_known_is_not_hashed(media):
+    path = os.fsencode(media("plain.mp4"))
+    with DecodePool(DecodeOptions(frames=4), 1) as pool:
+        pool.submit(DecodeJob(0, b"s3://bucket/clip.mp4", file=path, sha256="0" * 64))
+        *_, ended = drain(pool)
+    assert (ended.report.status, ended.report.sha256) == ("ok", "0" * 64)
+    with pytest.raises(ValueError, match="copy"):
+        DecodeJob(0, path, sha256="0" * 64)
 
 
 def test_time_until_frames_are_released_does_not_count_as_decoding(media):

@@ -75,6 +75,16 @@ def test_a_limited_number_of_videos_is_shown_in_detail(tmp_path):
     assert "Shown for the first 2 videos of the table" in made.words
 
 
+def test_among_equal_files_the_scanned_one_is_shown_in_detail(tmp_path):
+    copy = video(b"/v/a.mp4", sha256="0" * 64, copied_from=b"/v/b.mp4")
+    original, other = video(b"/v/b.mp4", sha256="0" * 64), video(b"/v/c.mp4")
+    made = page(tmp_path, copy, original, other)
+    assert "a copy of b.mp4" in made.words and "a copy of a.mp4" not in made.words
+    assert "results from" not in made.words
+    alone = page(tmp_path, copy, other)
+    assert "results from" in alone.words and "/v/b.mp4, a file with the same content" in alone.words
+
+
 def test_a_face_that_does_not_count_does_not_explain_the_score(tmp_path):
     frames = [face(0, 0.2), face(10, 0.3), face(20, 0.99, size=30)]
     made = page(tmp_path, video(frames=frames, tracks=[{**track(0.25, sightings=3), "used": 2}]))

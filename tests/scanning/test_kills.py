@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests import toy
+from tests import awkward, toy
 from tests.command import SAMPLES, deepscan, kill, start
 
 #: What differs from run to run.
@@ -25,7 +25,7 @@ def test_a_scan_killed_after_every_few_records_loses_and_repeats_none(tmp_path, 
     videos.mkdir()
     for copy in range(copies):
         for sample in ("real_hopper.mp4", "no_face.mp4", "swapped.mp4"):
-            (videos / f"{copy}-{sample}").write_bytes((SAMPLES / sample).read_bytes())
+            awkward.distinct(SAMPLES / sample, videos / f"{copy}-{sample}", copy)
     command = ("scan", videos, "--model", toy.model(tmp_path / "toy"), "--frames", "2")
     whole, torn = tmp_path / "whole.jsonl", tmp_path / "torn.jsonl"
     assert deepscan(*command, "--out", whole).code == 0
