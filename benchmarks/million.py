@@ -1,13 +1,14 @@
 """Scan a manifest of a million videos into a run folder, without the work: time and memory of the rest.
 
-    python benchmarks/million.py                # 10,000, 100,000 and 1,000,000 rows: about ten minutes
+    python benchmarks/million.py                # 10,000, 100,000 and 1,000,000 rows: about five minutes
     python benchmarks/million.py --rows 20000
 
-Writes million.csv and million.machine.json next to this file, or to --out. Each phase runs in a new process,
-as workers do: `begin` reads the manifest and creates the run, `half` writes the parts of the first half,
-`resume` finds the first chunk that is left, `rest` writes the other parts, and `audit` compares all parts
-with the manifest and seals the run. Records are synthetic, with one person and 16 faces. Memory is the peak
-of the process; `nothing` only imports what the others do.
+Writes million.csv and million.machine.json next to this file, or to --out. One shard scans the whole manifest
+with a worker that gives every video the same synthetic record (one person, 16 faces). `half` reads the
+manifest, begins the run and is interrupted after half of the videos. `rest` is the same command in a new
+process: it scans the other videos, compares all parts with the manifest and seals the run. `first_seconds` is
+the time to the first record, so in `rest` the time to resume. Memory is the peak of the process; `nothing`
+only imports what the others do.
 """
 
 import argparse
@@ -16,9 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -26,23 +27,29 @@ import pyarrow.parquet as pq
 
 from deepscan.bench import machine
 from deepscan.bench.output import write_machine, write_table
-from deepscan.scanning.chunks import Chunk, ManifestRow
-from deepscan.scanning.parts import PartRow, write_part
+from deepscan.media.pool import DecodePool
+from deepscan.scanning.chunks import ManifestRow, Shard
+from deepscan.scanning.manifest import table_rows
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.originals import Originals
+from deepscan.scanning.paths import ScanInputs
+from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.record_lines import RecordLine
-from deepscan.scanning.run_audit import audit_run, seal_run
-from deepscan.scanning.run_folder import RunFolder, put_manifest
-from deepscan.storage.store import open_store
+from deepscan.scanning.shard_run import ShardJob, ShardListener, run_shard
+from deepscan.scanning.sources import ScanItem
+from deepscan.scanning.worker import Worker
 
 HERE = Path(__file__).parent
-PHASES = ("nothing", "begin", "half", "resume", "rest", "audit")
-CHUNK = 256
+PHASES = ("nothing", "half", "rest")
 #: Rows of the manifest that are made at once.
 BLOCK = 100_000
-RUN = {
+RUN: Mapping[str, Any] = {
     "schema": 1,
+    "id": "0" * 12,
     "tool": {"name": "deepscan", "version": "stub"},
     "parameters": {"frames": 16},
     "custody": {},
+    "choice": None,
     "sessions": [],
     "records": None,
 }
@@ -50,6 +57,56 @@ FACES = [
     {"index": 8 * number, "pts": 0.32 * number, "track": 0, "box": [100.0, 50.0, 260.0, 240.0], "score": 0.25}
     for number in range(16)
 ]
+
+
+class StubWorker(Worker):
+    """Gives each video a record without opening it."""
+
+    #: Records after which it is interrupted.
+    limit = 1 << 62
+
+    def open(self) -> None:
+        """Load nothing."""
+        self.run = dict(self._earlier or RUN)
+
+    def start(self, pictures: PictureFolder | None = None) -> DecodePool:
+        """Start nothing."""
+        stub: Any = SimpleNamespace(buffer_kind="memory")
+        return stub  # type: ignore[no-any-return]
+
+    def scan(
+        self,
+        items: Iterable[ScanItem | None],
+        on_progress: Callable[[bytes | None], None] = lambda path: None,
+        originals: Originals | None = None,
+    ) -> Generator[RecordLine, None, None]:
+        """Yield the records.
+
+        Raises:
+            KeyboardInterrupt: The limit is reached.
+        """
+        for number, item in enumerate(item for item in items if item is not None):
+            if number >= self.limit:
+                raise KeyboardInterrupt
+            yield record(item.path, self.run["id"])
+
+
+class Times(ShardListener):
+    """The times of the first record and of the audit."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.first: float | None = None
+        self.audit: list[float] = []
+
+    def ended(self, record: Mapping[str, Any]) -> None:
+        """Note the time of the first record."""
+        if self.first is None:
+            self.first = time.monotonic() - self.start
+
+    def auditing(self, done: int, total: int) -> None:
+        """Note the time of the first and of the last part."""
+        self.audit = [*self.audit[:1], time.monotonic()]
 
 
 def main() -> None:
@@ -63,95 +120,82 @@ def main() -> None:
     parser.add_argument("--phase", choices=PHASES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.phase:
-        print(json.dumps(perform(arguments.phase, Path(arguments.folder))))
+        print(json.dumps(perform(arguments.phase, int(arguments.rows), Path(arguments.folder))))
         return
     lines = []
     for rows in map(int, arguments.rows.split(",")):
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-            write_input(Path(name) / "videos.parquet", rows)
-            for phase in PHASES:
-                lines.append({"rows": rows, "phase": phase, **apart(phase, name)})
-                print(lines[-1], file=sys.stderr)
+        lines += measure(rows, arguments.folder)
     path = arguments.out / "million.csv"
     write_table(path, lines)
-    write_machine(path, machine.describe() | {"load": machine.load_average(), "chunk": CHUNK})
+    write_machine(path, machine.describe() | {"load": machine.load_average()})
     print(path.read_text(encoding="utf-8"))
 
 
-def apart(phase: str, folder: str) -> dict[str, Any]:
-    """Run a phase in a new process, and return its results.
+def measure(rows: int, folder: str | None = None) -> list[dict[str, Any]]:
+    """Run all phases for a number of rows, each in a new process; return the lines of the table.
+
+    Args:
+        rows: Rows of the manifest.
+        folder: Folder for a temporary folder, None for the usual one.
 
     Raises:
-        CalledProcessError: It failed.
+        CalledProcessError: A phase failed.
     """
-    command = [sys.executable, __file__, "--phase", phase, "--folder", folder]
-    output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
-    result: dict[str, Any] = json.loads(output)
-    return result
+    lines = []
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        write_input(Path(name) / "videos.parquet", rows)
+        for phase in PHASES:
+            command = [sys.executable, __file__, "--phase", phase, "--rows", str(rows), "--folder", name]
+            output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+            lines.append({"rows": rows, "phase": phase, **json.loads(output)})
+            print(lines[-1], file=sys.stderr)
+    return lines
 
 
-def perform(phase: str, folder: Path) -> dict[str, Any]:
+def perform(phase: str, rows: int, folder: Path) -> dict[str, Any]:
     """Run a phase in this process, and return its time and memory."""
-    start, cpu = time.monotonic(), time.process_time()
-    parts = run_phase(phase, folder)
+    cpu, times = time.process_time(), Times()
+    parts = 0
+    if phase != "nothing":
+        parts = scan(folder, rows // 2 if phase == "half" else StubWorker.limit, times)
     return {
         "parts": parts,
-        "seconds": round(time.monotonic() - start, 2),
+        "seconds": round(time.monotonic() - times.start, 2),
+        "first_seconds": times.first and round(times.first, 2),
+        "audit_seconds": round(times.audit[-1] - times.audit[0], 2) if times.audit else None,
         "cpu_seconds": round(time.process_time() - cpu, 2),
         "peak_mb": round(peak() / 1e6),
     }
 
 
-def run_phase(phase: str, folder: Path) -> int:
-    """Run a phase; return how many parts were written or compared.
-
-    Args:
-        phase: Its name.
-        folder: Contains the manifest, and the run from `begin` on.
-
-    Raises:
-        RuntimeError: The resumed run did not find what was left.
-    """
-    place = f"{folder}/run"
-    if phase == "nothing":
-        return 0
-    if phase == "begin":
-        store = open_store(place)
-        RunFolder.begin(store, RUN, put_manifest(store, read_input(folder / "videos.parquet"), CHUNK))
-        return 0
-    run = RunFolder.open(place)
-    if phase == "half":
-        return write_parts(run, islice(run.todo(), run.manifest.chunks // 2))
-    if phase == "resume":
-        if next(run.todo()).index != run.manifest.chunks // 2:
-            raise RuntimeError("the resumed run begins elsewhere")
-        return 0
-    if phase == "rest":
-        return write_parts(run, run.todo())
-    audit = audit_run(run)
-    seal_run(run, audit)
-    return audit.done
+def scan(folder: Path, limit: int, listener: ShardListener) -> int:
+    """Scan the manifest in a folder up to a number of videos; return how many parts the run has then."""
+    manifest, run = str(folder / "videos.parquet"), folder / "run"
+    StubWorker.limit = limit
+    job = ShardJob(
+        str(run), Shard(), None, ScanInputs(named=(), lists=(manifest,)), lambda: table_rows(manifest)
+    )
+    try:
+        summary = run_shard(job, ScanOptions("stub"), items, listener=listener, make_worker=StubWorker)
+        if not summary.sealed:
+            raise RuntimeError("the run is not complete")
+    except KeyboardInterrupt:
+        pass
+    return len(list((run / "parts").iterdir()))
 
 
-def write_parts(run: RunFolder, chunks: Iterable[Chunk]) -> int:
-    """Write the parts of chunks with synthetic records; return how many."""
-    count = 0
-    for chunk in chunks:
-        rows = [PartRow(record(row, run.run["id"]), row.id, row.label) for row in chunk.rows]
-        run.put_part(chunk.name, write_part(rows, run=run.run["id"], chunk=chunk.name))
-        count += 1
-    return count
+def items(rows: Iterable[ManifestRow]) -> Iterable[ScanItem]:
+    """Yield an item for each row."""
+    return (ScanItem(row.path) for row in rows)
 
 
-def record(row: ManifestRow, run: str) -> dict[str, Any]:
+def record(path: bytes, run: str) -> RecordLine:
     """Return a record as a scan makes it."""
     return RecordLine(
-        row.path,
+        path,
         "ok",
         "",
         run,
-        sha256=f"{hash(row.path) & (1 << 256) - 1:064x}",
-        size=row.size,
         verdict="no_evidence",
         score=0.25,
         calibrated=True,
@@ -159,7 +203,7 @@ def record(row: ManifestRow, run: str) -> dict[str, Any]:
         frames=FACES,
         model={"name": "stub", "method": "stub"},
         seconds={"total": 1.5, "decode_cpu": 1.0},
-    ).to_json()
+    )
 
 
 def write_input(path: Path, rows: int) -> None:
@@ -177,13 +221,6 @@ def write_input(path: Path, rows: int) -> None:
                 "etag": [f"{number:032x}" for number in numbers],
             }
             file.write_table(pa.table(columns, schema))
-
-
-def read_input(path: Path) -> Iterator[ManifestRow]:
-    """Yield the rows of that manifest."""
-    for batch in pq.ParquetFile(path).iter_batches(4096):
-        for name, label, size, etag in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            yield ManifestRow(name.encode(), None, label, size, etag)
 
 
 def peak() -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -107,15 +107,14 @@ def chunked(rows: Iterable[ManifestRow], size: int, first: int = 0) -> Iterator[
         index += 1
 
 
-def write_rows(rows: Sequence[ManifestRow]) -> bytes:
-    """Return rows as a Parquet file of a run's manifest."""
+def write_rows(rows: Iterable[ManifestRow]) -> tuple[bytes, int]:
+    """Return rows as a Parquet file of a run's manifest, and how many there are."""
     pa = _pyarrow()
     import pyarrow.parquet as pq
 
-    buffer = io.BytesIO()
+    buffer, left, count = io.BytesIO(), iter(rows), 0
     with pq.ParquetWriter(buffer, _schema(), compression="zstd", write_page_checksum=True) as file:
-        for first in range(0, len(rows), _BLOCK):
-            block = rows[first : first + _BLOCK]
+        while block := list(islice(left, _BLOCK)):
             paths = [path_fields(row.path) for row in block]
             columns = {
                 "path": [text for text, _ in paths],
@@ -123,7 +122,8 @@ def write_rows(rows: Sequence[ManifestRow]) -> bytes:
                 **{name: [getattr(row, name) for row in block] for name in _OTHERS},
             }
             file.write_table(pa.table(columns, _schema()))
-    return buffer.getvalue()
+            count += len(block)
+    return buffer.getvalue(), count
 
 
 def read_rows(content: bytes, source: str) -> Iterator[ManifestRow]:

@@ -267,16 +267,22 @@ def put_manifest(store: Store, rows: Iterable[ManifestRow], chunk: int) -> Manif
         raise ValueError(f"a chunk needs at least one row, not {chunk}")
     files: list[dict[str, Any]] = []
     total, digest = 0, hashlib.sha256()
-    left = iter(rows)
-    while part := list(islice(left, FILE_ROWS)):
-        for row in part:
+
+    def hashed_rows() -> Iterator[ManifestRow]:
+        for row in rows:
             digest.update(b"\0".join([row.key, repr((row.id, row.label)).encode()]) + b"\n")
-        content = write_rows(part)
+            yield row
+
+    left = hashed_rows()
+    while True:
+        content, count = write_rows(islice(left, FILE_ROWS))
+        if not count:
+            break
         hashed = hashlib.sha256(content).hexdigest()
         name = f"{len(files):05}-{hashed[:12]}.parquet"
         store.put_once(f"{MANIFEST}/{name}", content)
-        files.append({"name": name, "rows": len(part), "sha256": hashed})
-        total += len(part)
+        files.append({"name": name, "rows": count, "sha256": hashed})
+        total += count
     return Manifest(total, chunk, digest.hexdigest(), tuple(files))
 
 
