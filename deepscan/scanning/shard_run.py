@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from deepscan.devices import Budget
 from deepscan.errors import ContractError, UsageError, exit_code_of
@@ -23,13 +23,10 @@ from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.run import RunSummary, ScanListener
 from deepscan.scanning.run_audit import audit_run, seal_run
 from deepscan.scanning.run_folder import RunFolder, put_manifest
-from deepscan.scanning.sources import ScanItem
 from deepscan.scanning.worker import Worker
 from deepscan.storage.store import open_store, require_put_once
 
 LOG = get_logger(__name__)
-#: Returns an item for each of the given rows, in any order; None means that no item is ready yet.
-ItemSource: TypeAlias = Callable[[Iterable[ManifestRow]], Iterable[ScanItem | None]]
 #: Parts that are read at the same time.
 _READERS = 16
 
@@ -100,6 +97,9 @@ class ShardListener(ScanListener):
     def shared(self, share: ShardShare) -> None:
         """Handle the share of this shard; `planned` is not called."""
 
+    def written(self, videos: int) -> None:
+        """Handle that the records of a chunk with so many videos are in the run folder."""
+
     def alone(self, videos: int) -> None:
         """Handle that videos of chunks that killed their workers are now scanned one at a time."""
 
@@ -110,7 +110,6 @@ class ShardListener(ScanListener):
 def run_shard(
     job: ShardJob,
     options: ScanOptions,
-    source: ItemSource,
     *,
     command: Sequence[str] = (),
     listener: ShardListener | None = None,
@@ -125,7 +124,6 @@ def run_shard(
     Args:
         job: What to do, and where.
         options: The scan's parameters.
-        source: Makes items of rows; fetches objects.
         command: The command line, for the session's record.
         listener: Receives the callbacks.
         workers: Number of decoding processes, None for one per CPU of the budget.
@@ -165,7 +163,7 @@ def run_shard(
         ledger = AttemptLedger(folder.store, session["id"])
         summary = ShardSummary(share=share)
         try:
-            _scan_share(folder, share, worker, source, ledger, summary, listener)
+            _scan_share(folder, share, worker, ledger, summary, listener)
             _finish(folder, summary, listener)
         except BaseException as error:
             # Report the error that ended the shard, even if the store no longer answers.
@@ -269,7 +267,6 @@ def _scan_share(
     folder: RunFolder,
     share: ShardShare,
     worker: Worker,
-    source: ItemSource,
     ledger: AttemptLedger,
     summary: ShardSummary,
     listener: ShardListener,
@@ -291,19 +288,19 @@ def _scan_share(
         if not folder.put_part(chunk.name, write_part(rows, run=folder.run["id"], chunk=chunk.name)):
             LOG.info("another worker has written the part of chunk %s", chunk.name)
         ledger.end(chunk.name)
+        listener.written(len(records))
         for record in records:
             summary.count(record["status"], record["verdict"])
 
     def scan_one(row: ManifestRow) -> dict[str, Any]:
-        alone = Chunk(0, (row,), "")
         found: list[dict[str, Any]] = []
         worker.scan_all(
-            (alone,), source, lambda _, records: found.extend(records), on_progress=listener.at_work
+            [Chunk(0, (row,), "")], lambda _, records: found.extend(records), on_progress=listener.at_work
         )
         return found[0]
 
     if share.todo:
-        worker.scan_all(sound(), source, write, on_progress=listener.at_work, on_record=listener.ended)
+        worker.scan_all(sound(), write, on_progress=listener.at_work, on_record=listener.ended)
     # Last, so that everything else is safe if they kill this process too.
     if suspects:
         listener.alone(sum(len(chunk.rows) for chunk in suspects))

@@ -114,7 +114,6 @@ class Worker:
     def scan_all(
         self,
         chunks: Iterable[Chunk],
-        items: Callable[[Iterable[ManifestRow]], Iterable[ScanItem | None]],
         done: Callable[[Chunk, list[dict[str, Any]]], None],
         *,
         on_progress: Callable[[bytes | None], None] = lambda path: None,
@@ -124,25 +123,25 @@ class Worker:
 
         Args:
             chunks: The chunks, consumed as decoders become idle; no path twice.
-            items: Returns an item for each of the given rows, in any order.
             done: Called with each chunk and its records, in the order of its rows, when its last video ends.
             on_progress: As for `scan`.
             on_record: Called with each record.
         """
         begun: dict[bytes, tuple[Chunk, ManifestRow, dict[bytes, dict[str, Any]]]] = {}
 
-        def rows() -> Iterator[ManifestRow]:
+        def items() -> Iterator[ScanItem]:
             for chunk in chunks:
                 records: dict[bytes, dict[str, Any]] = {}
                 begun.update({row.path: (chunk, row, records) for row in chunk.rows})
-                yield from chunk.rows
+                yield from (ScanItem(row.path, etag=row.etag) for row in chunk.rows)
 
-        for line in self.scan(items(rows()), on_progress):
-            chunk, row, records = begun.pop(line.path)
-            records[line.path] = record = require_content(row, line).to_json()
-            on_record(record)
-            if len(records) == len(chunk.rows):
-                done(chunk, [records[row.path] for row in chunk.rows])
+        with closing(self.scan(items(), on_progress)) as lines:
+            for line in lines:
+                chunk, row, records = begun.pop(line.path)
+                records[line.path] = record = require_content(row, line).to_json()
+                on_record(record)
+                if len(records) == len(chunk.rows):
+                    done(chunk, [records[each.path] for each in chunk.rows])
 
     def close(self) -> None:
         """End the decoders."""

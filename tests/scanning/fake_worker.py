@@ -15,7 +15,6 @@ from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.runfile import require_compatible
 from deepscan.scanning.shard_run import ShardJob, ShardListener, run_shard
-from deepscan.scanning.sources import ScanItem
 from deepscan.scanning.worker import Worker
 
 #: Files in progress at the same time.
@@ -74,11 +73,6 @@ class FakeWorker(Worker):
             yield RecordLine(path, "ok", "", self.run["id"], verdict="fake", score=0.9)
 
 
-def items(rows):
-    """Yield an item for each row."""
-    return (ScanItem(row.path) for row in rows)
-
-
 def job(location, paths=None, shard=(1, 1), chunk=None, named=("/videos",)):
     """Return what a process does in a run folder."""
     inputs = ScanInputs(tuple(named)) if paths is not None else ScanInputs()
@@ -94,7 +88,7 @@ def job(location, paths=None, shard=(1, 1), chunk=None, named=("/videos",)):
 def scan(task, *, frames=32, model="toy", worker=FakeWorker, listener=None):
     """Run a shard in this process."""
     options = ScanOptions(model=model, frames=frames)
-    return run_shard(task, options, items, listener=listener, make_worker=worker)
+    return run_shard(task, options, listener=listener, make_worker=worker)
 
 
 def scan_in_child(location, paths, **values):
