@@ -25,7 +25,12 @@ def scan(
         ),
     ] = None,
     from_list: Annotated[
-        list[str] | None, opt.input_option(help="Read paths from FILE, one per line.", metavar="FILE")
+        list[str] | None,
+        opt.input_option(
+            help="Read paths from FILE, one per line. FILE.csv or FILE.parquet is a manifest with a column "
+            "path (or uri); it may have id, label, size, etag and sha256.",
+            metavar="FILE",
+        ),
     ] = None,
     null: Annotated[
         bool,
@@ -111,10 +116,28 @@ def scan(
         ),
     ] = "auto",
     out: Annotated[
-        Path | None,
+        str | None,
         opt.output_option(
-            help="Write records to FILE.jsonl; FILE.csv adds a table. FILE.run.json describes the run.",
-            metavar="FILE",
+            help="Write records to FILE.jsonl; FILE.csv adds a table. FILE.run.json describes the run. "
+            "DIR/ or an address: a run folder, in which several machines can scan.",
+            metavar="FILE|DIR/",
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        opt.output_option(
+            help="Scan only this share of a run folder, such as 3/12 for the third of 12. auto: as the job "
+            "array says (Slurm, AWS Batch, Cloud Run, Google Batch); auto/12 in a Kubernetes Indexed Job.",
+            metavar="I/N|auto",
+        ),
+    ] = None,
+    chunk: Annotated[
+        int | None,
+        opt.output_option(
+            min=1,
+            help="Videos whose records are written together into a run folder: 256, or fewer if there are "
+            "few videos. A shard that is killed loses at most the chunks that it had begun.",
+            metavar="N",
         ),
     ] = None,
     resume: Annotated[
@@ -189,7 +212,8 @@ def scan(
     """Find which videos show a manipulated face, how sure that is, and why.
 
     Prints a table at a terminal, JSON lines in a pipe. With --out, writes each
-    record to a file as soon as its video is done.
+    record to a file as soon as its video is done. In a run folder, the same
+    command again continues the run.
 
     Examples:
       deepscan scan clip.mp4
@@ -197,16 +221,18 @@ def scan(
       deepscan scan --resume --out videos.jsonl
       find . -name '*.mp4' -print0 | deepscan scan --null - --out found.csv
       deepscan scan videos/ --model convnet --model runs/mine --out both.jsonl
+      deepscan scan s3://bucket/videos/ --out s3://bucket/run/ --shard 3/12
     """
     from deepscan.cli.scan_command import (
         find_videos,
         names_a_run,
+        require_verdicts,
         resume_hint,
         scan_inputs,
         scan_options,
     )
     from deepscan.cli.scan_view import ScanView
-    from deepscan.models.choice import NO_MODEL
+    from deepscan.cli.shard_command import FolderOptions, names_run_folder, scan_into_folder
     from deepscan.scanning.output import ScanOutput
     from deepscan.scanning.run import run_scan
     from deepscan.scanning.runfile import Custody
@@ -230,11 +256,39 @@ def scan(
         "explain": explain,
         "evidence": evidence,
     }
-    named = list(paths or ())
+    named, verdicts = list(paths or ()), fail_on or []
+    require_choice("--fail-on", verdicts, ("fake",))
+    require_scratch(scratch, "--scratch")
     if resume and out is None and names_a_run(named):
-        out = Path(named.pop())
+        out = named.pop()
+    custody = Custody(case, exhibit, examiner)
+    if names_run_folder(out):
+        files_only = {
+            "--overwrite": overwrite,
+            "--retry": retry,
+            "--evidence": evidence,
+            "--verify-inputs": verify_inputs,
+        }
+        folder = FolderOptions(
+            str(out), shard, chunk, scratch, [name for name in files_only if files_only[name]]
+        )
+        return scan_into_folder(
+            folder,
+            named,
+            from_list or (),
+            values,
+            context,
+            custody,
+            null=null,
+            progress=progress,
+            fail_on=verdicts,
+        )
+    if shard or chunk:
+        raise UsageError(
+            f"--{'shard' if shard else 'chunk'} needs a run folder", "end its name in /, as in --out RUN/"
+        )
     output = ScanOutput(
-        out,
+        Path(out) if out else None,
         resume=resume,
         overwrite=overwrite,
         retry=frozenset(retry or ()),  # type: ignore[arg-type]  # it checks itself
@@ -242,21 +296,14 @@ def scan(
     )
     earlier = output.begun()
     options = scan_options(values, context, earlier)
-    custody = Custody(case, exhibit, examiner)
     if custody.given() and out is None:
         raise UsageError(
             "--case, --exhibit and --examiner need --out",
             "add --out FILE.jsonl: they are stored in FILE.run.json",
         )
-    verdicts = fail_on or []
-    require_choice("--fail-on", verdicts, ("fake",))
-    if verdicts and options.model == NO_MODEL:
-        raise UsageError(
-            "--fail-on needs verdicts, and --model none gives none", "name a model, or leave --fail-on out"
-        )
+    require_verdicts(verdicts, options)
     inputs = scan_inputs(named, from_list or (), output, earlier, null=null)
-    require_scratch(scratch, "--scratch")
-    with ScanView(progress, out) as view:
+    with ScanView(progress, output.out) as view:
         found = find_videos(inputs)
         view.show_inputs(found)
         try:

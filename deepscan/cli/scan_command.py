@@ -13,10 +13,13 @@ from typing import Any, BinaryIO
 import typer
 
 from deepscan.errors import UsageError
+from deepscan.models.choice import NO_MODEL
+from deepscan.scanning.manifest import is_table, table_rows
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanInputs, ScanPaths, absolute_input, collect, open_list, require_exists
 from deepscan.scanning.resume import resumed_inputs, resumed_options
+from deepscan.scanning.run_folder import RUN
 
 #: Means a list on stdin.
 STDIN = "-"
@@ -24,6 +27,8 @@ STDIN = "-"
 
 def names_a_run(named: Sequence[str]) -> bool:
     """Return whether the only path is that of a run, as in `scan --resume FILE.jsonl`."""
+    if len(named) == 1 and os.path.isfile(os.path.join(named[0], RUN)):
+        return True
     if len(named) != 1 or Path(named[0]).suffix not in (".jsonl", ".csv"):
         return False
     return ScanOutput(Path(named[0])).run.is_file()
@@ -54,6 +59,47 @@ def scan_options(
     return resumed_options(earlier, typed)
 
 
+def require_verdicts(verdicts: Sequence[str], options: ScanOptions) -> None:
+    """Check that a scan gives verdicts if `--fail-on` waits for some.
+
+    Raises:
+        UsageError: It only finds faces.
+    """
+    if verdicts and options.model == NO_MODEL:
+        raise UsageError(
+            "--fail-on needs verdicts, and --model none gives none", "name a model, or leave --fail-on out"
+        )
+
+
+def given_inputs(named: Sequence[str], lists: Sequence[str], *, null: bool) -> ScanInputs:
+    """Return the inputs on a command line.
+
+    Args:
+        named: Files, folders and addresses; `-` means a list on stdin.
+        lists: Files that list paths, and manifests.
+        null: Whether paths in lists are separated by NUL bytes.
+
+    Raises:
+        UsageError: A path does not exist, or nothing is separated by NUL bytes.
+    """
+    for name in named:
+        if name != STDIN:
+            require_exists(name)
+    folder = ""
+    with suppress(FileNotFoundError):
+        folder = os.getcwd()
+    given = ScanInputs(
+        tuple(absolute_input(name) for name in named if name != STDIN),
+        tuple(absolute_input(name) for name in lists),
+        STDIN in named,
+        null,
+        folder,
+    )
+    if null and not (given.stdin or any(not is_table(name) for name in given.lists)):
+        raise UsageError("--null needs a list of paths", f"add {STDIN} (a list on stdin) or --from-list FILE")
+    return given
+
+
 def scan_inputs(
     named: Sequence[str],
     lists: Sequence[str],
@@ -74,21 +120,7 @@ def scan_inputs(
     Raises:
         UsageError: Nothing is named, a path does not exist, or the run read its list from stdin.
     """
-    for name in named:
-        if name != STDIN:
-            require_exists(name)
-    folder = ""
-    with suppress(FileNotFoundError):
-        folder = os.getcwd()
-    given = ScanInputs(
-        tuple(absolute_input(name) for name in named if name != STDIN),
-        tuple(os.path.abspath(name) for name in lists),
-        STDIN in named,
-        null,
-        folder,
-    )
-    if null and not (given.lists or given.stdin):
-        raise UsageError("--null needs a list of paths", f"add {STDIN} (a list on stdin) or --from-list FILE")
+    given = given_inputs(named, lists, null=null)
     if earlier is None:
         if not given and output.resume:
             raise UsageError(
@@ -121,7 +153,8 @@ def find_videos(inputs: ScanInputs) -> ScanPaths:
     Raises:
         UsageError: A path does not exist, or a list cannot be read.
     """
-    lists: list[BinaryIO] = [open_list(name) for name in inputs.lists]
+    tables = [name for name in inputs.lists if is_table(name)]
+    lists: list[BinaryIO] = [open_list(name) for name in inputs.lists if not is_table(name)]
     if inputs.stdin:
         if sys.stdin is None:
             raise UsageError(
@@ -129,7 +162,11 @@ def find_videos(inputs: ScanInputs) -> ScanPaths:
                 "pipe a list in, or use --from-list FILE",
             )
         lists.append(sys.stdin.buffer)
-    return collect(inputs.named, lists, null=inputs.null, folder=inputs.folder)
+    found = collect(inputs.named, lists, null=inputs.null, folder=inputs.folder)
+    for name in tables:
+        for row in table_rows(name, inputs.folder):
+            found.add_row(row)
+    return found
 
 
 def resume_hint(output: ScanOutput, inputs: ScanInputs, options: Sequence[str]) -> str:
@@ -152,13 +189,13 @@ def resume_hint(output: ScanOutput, inputs: ScanInputs, options: Sequence[str]) 
 
 def resume_command(output: ScanOutput, inputs: ScanInputs, options: Sequence[str] = ()) -> str:
     """Return the command that resumes a run, quoted for a shell."""
-    words = [*_program(), "scan", "--resume", "--out", str(output.out), *options]
+    words = [*program_words(), "scan", "--resume", "--out", str(output.out), *options]
     if inputs.stdin:
         words += ["--null", STDIN] if inputs.null else [STDIN]
     return shlex.join(words)
 
 
-def _program() -> list[str]:
+def program_words() -> list[str]:
     """Return the words that start this program."""
     path = sys.argv[0] or "deepscan"
     if Path(path).name == "__main__.py":

@@ -5,14 +5,13 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from deepscan.errors import DeepscanError, UsageError, first_line, require
+from deepscan.errors import UsageError, first_line, require
 from deepscan.scanning.chunks import ManifestRow
 from deepscan.scanning.path_spool import PathSet
-from deepscan.storage.address import filesystem, is_address, local_path, scheme_of
-from deepscan.storage.errors import object_error
+from deepscan.scanning.paths import open_list
+from deepscan.storage.address import is_address, local_path, scheme_of
 
 #: Suffixes of manifests. A list of any other name has one path in each line.
 TABLES = (".csv", ".parquet")
@@ -68,34 +67,12 @@ def table_rows(name: str, folder: str = "") -> Iterator[ManifestRow]:
 def _numbered(name: str, folder: str) -> Iterator[tuple[str, ManifestRow]]:
     """Yield the rows of a manifest, with the place of each for messages."""
     read = _csv_values if name.lower().endswith(".csv") else _parquet_values
-    with _opened(name) as file:
+    with open_list(name) as file:
         for place, values in read(name, file):
             try:
                 yield place, _row(values, folder)
             except ValueError as error:
                 raise UsageError(f"{place} of {name!r}: {error}", _FORM)
-
-
-@contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
-    try:
-        if is_address(name) and scheme_of(name) != "file":
-            with filesystem(name).open(name, "rb") as file:
-                yield file
-        else:
-            with open(local_path(name) if is_address(name) else name, "rb") as file:
-                yield file
-    except DeepscanError:
-        raise
-    except Exception as error:
-        if is_address(name) and scheme_of(name) != "file":
-            raise object_error(error).of_run(name)
-        if not isinstance(error, OSError):
-            raise
-        raise UsageError(
-            f"the manifest {name!r} cannot be read: {error.strerror or first_line(error)}",
-            "check --from-list",
-        )
 
 
 def _csv_values(name: str, file: BinaryIO) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -47,7 +47,10 @@ class ScanOutput:
         if self.out is None:
             return
         if not self.out.suffix:
-            raise UsageError(f"--out {self.out} must end in .jsonl or .csv", "name a file, not a folder")
+            raise UsageError(
+                f"--out {self.out} must end in .jsonl or .csv",
+                "name a file, or end the name of a run folder in /",
+            )
         WRITERS.get(self.out.suffix.removeprefix("."))
         if self.retry and not self.resume:
             raise UsageError("--retry needs --resume", "add --resume to scan those videos again")

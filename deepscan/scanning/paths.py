@@ -10,9 +10,11 @@ from typing import Any, BinaryIO, Self
 
 from deepscan.errors import DeepscanError, UsageError
 from deepscan.media.suffixes import STILLS, VIDEOS
+from deepscan.scanning.chunks import ManifestRow
 from deepscan.scanning.path_spool import PathSet, PathSpool
 from deepscan.scanning.sources import ScanItem, append_item, is_object
 from deepscan.storage.address import is_address, local_path, require_readable_scheme, scheme_of
+from deepscan.storage.errors import ObjectError
 from deepscan.storage.listing import is_prefix_address, list_objects, require_object
 
 #: Suffixes taken from folders. A file that is named directly is scanned whatever its suffix.
@@ -92,6 +94,13 @@ class ScanPaths:
             self.repeated += 1
             return
         append_item(self.paths, self.etags, ScanItem(name, etag=etag))
+
+    def add_row(self, row: ManifestRow) -> None:
+        """Add a video of a manifest unless it is already there."""
+        if is_object(row.path):
+            self.add_object(os.fsdecode(row.path), row.etag)
+        else:
+            self.add(row.path)
 
     def add_prefix(self, prefix: str) -> None:
         """Add the objects with a known suffix below a prefix, in the order of the store.
@@ -258,13 +267,27 @@ def refuse_address(name: str, problem: str) -> None:
 
 
 def open_list(name: str) -> BinaryIO:
-    """Open a list of paths.
+    """Open a list of paths, or a manifest. One at an address is fetched first.
 
     Raises:
         UsageError: It cannot be read.
+        DeepscanError: Its store cannot be read.
     """
+    if is_remote(name):
+        # Here, so that a scan of files needs no package of the extra.
+        from deepscan.storage.copies import CopySpace
+        from deepscan.storage.fetch import Fetcher
+
+        try:
+            copy = Fetcher(CopySpace()).start(name).result().copy
+        except ObjectError as failure:
+            raise failure.of_run(name) from failure
+        try:
+            return Path(os.fsdecode(copy.file)).open("rb")
+        finally:
+            copy.close()
     try:
-        return Path(name).open("rb")
+        return Path(path_of(name)).open("rb")
     except OSError as error:
         raise UsageError(f"the list {name!r} cannot be read: {error.strerror}", "check --from-list")
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from deepscan.devices import Budget
@@ -117,6 +118,7 @@ def run_shard(
     fail_on: Collection[str] = (),
     custody: runfile.Custody | None = None,
     budget: Budget | None = None,
+    scratch: Path | None = None,
     make_worker: type[Worker] = Worker,
 ) -> ShardSummary:
     """Scan the chunks of a shard that have no part yet, and seal the run if it is then complete.
@@ -130,6 +132,7 @@ def run_shard(
         fail_on: See `RunSummary.exit_code`.
         custody: Information about the case.
         budget: What the scan may use of the machine, None for all that this process may use.
+        scratch: Folder for objects that are too large for memory, None for that of the system.
         make_worker: Class of the worker.
 
     Raises:
@@ -138,7 +141,14 @@ def run_shard(
         DeepscanError: Nothing was scanned.
     """
     listener = listener or ShardListener()
-    make = partial(make_worker, budget=budget, decoders=workers, custody=custody, warn=listener.warned)
+    make = partial(
+        make_worker,
+        budget=budget,
+        decoders=workers,
+        custody=custody,
+        warn=listener.warned,
+        scratch=scratch,
+    )
     folder, worker = _join(job, options, make, listener)
     with worker:
         run = {**folder.run, "sessions": []}

@@ -180,6 +180,8 @@ def require_content(row: ManifestRow, line: RecordLine) -> RecordLine:
         line.run,
         sha256=line.sha256,
         size=line.size,
+        mtime_ns=line.mtime_ns,
+        etag=line.etag,
         started=line.started,
         seconds=line.seconds,
     )

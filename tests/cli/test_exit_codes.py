@@ -55,7 +55,10 @@ def test_2_wrong_usage_has_a_hint(arguments, tmp_path):
 
 def test_2_an_output_without_a_suffix_is_taken_for_a_folder(tmp_path):
     lines = deepscan("scan", HOPPER, "--out", ".", cwd=tmp_path).refused(ExitCode.USAGE)
-    assert list(lines) == ["error: --out . must end in .jsonl or .csv", "hint: name a file, not a folder"]
+    assert list(lines) == [
+        "error: --out . must end in .jsonl or .csv",
+        "hint: name a file, or end the name of a run folder in /",
+    ]
 
 
 def test_2_an_existing_output_is_not_overwritten(tmp_path):
