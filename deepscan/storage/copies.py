@@ -7,6 +7,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from deepscan.errors import UsageError
 from deepscan.storage.errors import ObjectError
@@ -144,11 +145,11 @@ class Copy:
         self._reserved = size
         return True
 
-    def _scratch_file(self) -> "tempfile._TemporaryFileWrapper[bytes]":
+    def _scratch_file(self) -> IO[bytes]:
         folder = self._space.scratch
         try:
             if _LINUX:
-                return tempfile.TemporaryFile(dir=folder, buffering=0)  # type: ignore[return-value]
+                return tempfile.TemporaryFile(dir=folder, buffering=0)
             return tempfile.NamedTemporaryFile(dir=folder, buffering=0)
         except OSError as error:
             raise _no_space(error) from error
@@ -166,17 +167,20 @@ class Copy:
             self._reserved = 0
 
     def _write(self, content: bytes) -> None:
-        view = memoryview(content)
         try:
-            while view:
-                view = view[self._file.write(view) :]
+            _write_all(self._file, memoryview(content))
         except OSError as error:
             raise _no_space(error) from error
 
 
-def _memory() -> "tempfile._TemporaryFileWrapper[bytes]":
+def _write_all(file: IO[bytes], content: memoryview) -> None:
+    while content:
+        content = content[file.write(content) :]
+
+
+def _memory() -> IO[bytes]:
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    return os.fdopen(os.memfd_create("deepscan", flags), "w+b", buffering=0)  # type: ignore[return-value]
+    return os.fdopen(os.memfd_create("deepscan", flags), "w+b", buffering=0)
 
 
 def _no_space(error: OSError) -> ObjectError:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from deepscan.errors import DeepscanError, MissingError, UsageError, first_line
@@ -84,7 +84,7 @@ _CLASSES: dict[str, tuple[Problem, str]] = {
         ("truncated", "its body ended early"),
     ),
     **dict.fromkeys(
-        ("FSTimeoutError", "ConnectTimeoutError", "ReadTimeoutError", "TimeoutError"),
+        ("FSTimeoutError", "ServerTimeoutError", "ConnectTimeoutError", "ReadTimeoutError", "TimeoutError"),
         ("unreachable", "the server does not answer: {}"),
     ),
     **dict.fromkeys(
@@ -103,8 +103,9 @@ _PASSING = ("busy", "unreachable", "truncated")
 _TRUNCATED_ATTEMPTS = 3
 #: Seconds: the first pause, the longest pause, and the total after which an operation is given up.
 FIRST_PAUSE, LONGEST_PAUSE, GIVE_UP = 0.25, 20.0, 120.0
-#: The same for web servers, of which a list may name many that no longer exist.
-GIVE_UP_WEB = 30.0
+#: The total for web servers, of which a list may name many that no longer exist; and for a store that has not
+#: answered before, because its endpoint is probably wrong.
+GIVE_UP_WEB, FIRST_CONTACT = 30.0, 10.0
 
 
 class ObjectError(Exception):
@@ -165,32 +166,47 @@ def object_error(error: BaseException) -> ObjectError:
     return ObjectError("failed", f"{type(error).__name__}: {text}")
 
 
-def pauses(
-    limit: float = GIVE_UP,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    jitter: Callable[[], float] = random.random,
-) -> Iterator[float]:
-    """Yield the seconds to wait before each further attempt: exponential, with jitter.
+class Backoff:
+    """How long to wait before an operation is tried again: exponential, with jitter.
 
-    It ends when the attempts have taken `limit` seconds. With jitter, many workers that a store turned away
-    together do not come back together.
+    With jitter, many workers that a store has turned away together do not come back together.
 
     Args:
         limit: Seconds after which to give up.
+        unreachable: The same for a server that cannot be reached.
         clock: Returns the time in seconds.
         jitter: Returns random numbers in [0, 1).
     """
-    start, pause = clock(), FIRST_PAUSE
-    while clock() - start < limit:
-        yield pause * (0.5 + 0.5 * jitter())
-        pause = min(2 * pause, LONGEST_PAUSE)
+
+    def __init__(
+        self,
+        limit: float = GIVE_UP,
+        unreachable: float = GIVE_UP,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._limit, self._unreachable = limit, min(unreachable, limit)
+        self._clock, self._jitter = clock, jitter
+        self._began, self._pause, self._attempts = clock(), FIRST_PAUSE, 0
+
+    def pause(self, failure: ObjectError) -> float | None:
+        """Return the seconds to wait after a failure, None if the operation must be given up."""
+        self._attempts += 1
+        limit = self._unreachable if failure.problem == "unreachable" else self._limit
+        if not failure.may_pass or self._clock() - self._began >= limit:
+            return None
+        if failure.problem == "truncated" and self._attempts >= _TRUNCATED_ATTEMPTS:
+            return None
+        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
+        return pause * (0.5 + 0.5 * self._jitter())
 
 
 def retrying(
     call: Callable[[], _Result],
     *,
     limit: float = GIVE_UP,
+    unreachable: float = GIVE_UP,
     sleep: Callable[[float], Any] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     jitter: Callable[[], float] = random.random,
@@ -199,39 +215,25 @@ def retrying(
 
     Args:
         call: Raises what fsspec raises, or `ObjectError`.
-        limit: Seconds after which to give up.
+        limit: As for `Backoff`.
+        unreachable: As for `Backoff`.
         sleep: Waits for seconds.
-        clock: As for `pauses`.
-        jitter: As for `pauses`.
+        clock: As for `Backoff`.
+        jitter: As for `Backoff`.
 
     Raises:
         ObjectError: It failed, after the retries if these could help.
     """
-    waits = pauses(limit, clock=clock, jitter=jitter)
-    attempts = 0
+    backoff = Backoff(limit, unreachable, clock=clock, jitter=jitter)
     while True:
         try:
             return call()
         except Exception as error:
             failure = object_error(error)
-            attempts += 1
-            pause = next_pause(failure, waits, attempts)
+            pause = backoff.pause(failure)
             if pause is None:
                 raise failure from error
         sleep(pause)
-
-
-def next_pause(failure: ObjectError, waits: Iterator[float], attempts: int) -> float | None:
-    """Return the seconds to wait after a failure, None if it does not help to try again.
-
-    Args:
-        failure: The failure.
-        waits: The pauses that are left.
-        attempts: How many attempts have failed.
-    """
-    if not failure.may_pass or (failure.problem == "truncated" and attempts >= _TRUNCATED_ATTEMPTS):
-        return None
-    return next(waits, None)
 
 
 def _code_of(error: BaseException) -> str | None:

@@ -10,7 +10,14 @@ from typing import Any
 
 from deepscan.storage.address import filesystem, scheme_of
 from deepscan.storage.copies import Copy, CopySpace
-from deepscan.storage.errors import GIVE_UP, GIVE_UP_WEB, ObjectError, next_pause, object_error, pauses
+from deepscan.storage.errors import (
+    FIRST_CONTACT,
+    GIVE_UP,
+    GIVE_UP_WEB,
+    Backoff,
+    ObjectError,
+    object_error,
+)
 from deepscan.storage.listing import bare_etag, etag_of, is_weak, split_bucket
 
 #: Bytes that are read at once.
@@ -57,6 +64,7 @@ class Fetcher:
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self._space, self._clock, self._sleep = space, clock, sleep
+        self._answered = False
 
     def start(self, address: str, etag: str | None = None) -> "Future[FetchedObject]":
         """Begin to fetch an object.
@@ -78,20 +86,20 @@ class Fetcher:
         web = scheme_of(address) in ("http", "https")
         read = _read_s3 if scheme_of(address) == "s3" else _read_web if web else _read_other
         began = self._clock()
-        waits = pauses(GIVE_UP_WEB if web else GIVE_UP, clock=self._clock)
-        attempts = 0
+        unreachable = GIVE_UP if self._answered else FIRST_CONTACT
+        backoff = Backoff(GIVE_UP_WEB if web else GIVE_UP, unreachable, clock=self._clock)
         while True:
             incoming = _Incoming(self._space, self._clock)
             try:
                 now = bare_etag(await read(opened, address, etag, incoming))
+                self._answered = True
                 return incoming.fetched(address, now, self._clock() - began)
             except BaseException as error:
                 incoming.drop()
                 if not isinstance(error, Exception):
                     raise
-                attempts += 1
                 failure = object_error(error)
-                pause = next_pause(failure, waits, attempts)
+                pause = backoff.pause(failure)
                 if pause is None:
                     raise failure from error
             await self._sleep(pause)

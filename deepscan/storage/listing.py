@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from deepscan.errors import UsageError
 from deepscan.storage.address import ObjectInfo, filesystem, scheme_of
-from deepscan.storage.errors import GIVE_UP, GIVE_UP_WEB, ObjectError, retrying
+from deepscan.storage.errors import FIRST_CONTACT, GIVE_UP, GIVE_UP_WEB, ObjectError, retrying
 
 _Answer = TypeVar("_Answer")
 
@@ -113,8 +113,8 @@ def etag_of(info: dict[str, Any]) -> str | None:
     return bare_etag(next((str(info[name]) for name in ("etag", "ETag") if info.get(name)), None))
 
 
-def _call(call: Callable[[], _Answer], limit: float = GIVE_UP) -> _Answer:
-    return retrying(call, limit=limit)
+def _call(call: Callable[[], _Answer], limit: float = GIVE_UP, *, first: bool = True) -> _Answer:
+    return retrying(call, limit=limit, unreachable=FIRST_CONTACT if first else GIVE_UP)
 
 
 def _list_s3(prefix: str) -> Iterator[ObjectInfo]:
@@ -122,7 +122,10 @@ def _list_s3(prefix: str) -> Iterator[ObjectInfo]:
     bucket, key = split_bucket(prefix)
     more: dict[str, str] = {}
     while True:
-        page = _call(lambda: opened.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, **more))  # noqa: B023  # called at once
+        page = _call(
+            lambda: opened.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, **more),  # noqa: B023
+            first=not more,
+        )
         for entry in page.get("Contents", ()):
             if not entry["Key"].endswith("/"):
                 address = f"{prefix.split('://', 1)[0]}://{bucket}/{entry['Key']}"

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from deepscan.errors import UsageError
 from deepscan.scanning import resume
 from deepscan.scanning.journal import JournalEntry
 from deepscan.scanning.resume import plan
+from deepscan.storage.errors import ObjectError
 
 
 def scanned(path, status="ok", content=None):
@@ -175,3 +177,84 @@ def test_many_videos_are_planned_in_their_order_and_each_once(monkeypatch, tmp_p
     left = [path for at, path in enumerate(paths) if at % 2 or at % 6 == 0]
     assert kept == [str(path) for path in paths if path not in left]
     assert todo == [os.fsencode(path.name) for path in left]
+
+
+@pytest.fixture
+def objects(s3):
+    """Addresses of three objects, and the ETag of each."""
+    addresses = [s3.put(f"{name}.mp4", name.encode()) for name in "abc"]
+    return {address: hashlib.md5(address[-5:-4].encode()).hexdigest() for address in addresses}
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The addresses that a store was asked for."""
+    addresses = []
+
+    def info(address):
+        addresses.append(address)
+        return real(address)
+
+    real = resume.object_info
+    monkeypatch.setattr(resume, "object_info", info)
+    return addresses
+
+
+def of_object(address, etag, content, status="ok"):
+    return entry(address, status, hashlib.sha256(content).hexdigest(), 1, etag=etag)
+
+
+def test_an_object_with_the_recorded_etag_is_kept_without_asking_for_it(objects, asked):
+    records = [of_object(address, etag, b"?") for address, etag in objects.items()]
+    listed = [etag.encode() for etag in objects.values()]
+    assert split(objects, records, etags=listed) == (list(objects), [])
+    assert split(objects, records, etags=[b"other", *listed[1:]]) == (list(objects)[1:], [b"a.mp4"])
+    assert asked == [], "the listing has all ETags"
+
+
+def test_an_object_that_was_not_listed_is_asked_for_its_etag(s3, objects, asked):
+    records = [of_object(address, etag, b"?") for address, etag in objects.items()]
+    assert split(objects, records) == (list(objects), [])
+    assert sorted(asked) == list(objects)
+    s3.put("b.mp4", b"other")
+    s3.delete("c.mp4")
+    kept, todo = split(objects, records)
+    assert (kept, todo) == ([next(iter(objects))], [b"b.mp4", b"c.mp4"])
+
+
+def test_objects_are_never_read_unless_their_content_must_be_verified(objects, monkeypatch):
+    contents = dict(zip(objects, (b"a", b"b", b"?"), strict=True))
+    records = [of_object(address, objects[address], content) for address, content in contents.items()]
+    with monkeypatch.context() as patched:
+        patched.delattr(resume, "Fetcher")
+        split(objects, records)
+    assert split(objects, records, verify_inputs=True) == (list(objects)[:2], [b"c.mp4"])
+
+
+def test_the_record_of_an_object_that_could_not_be_read_is_kept_until_it_can(s3):
+    here, gone = s3.put("here.mp4", b"x"), s3.address("gone.mp4")
+    records = [entry(here, "error"), entry(gone, "error")]
+    assert split([here, gone], records) == ([gone], [b"here.mp4"])
+
+
+def test_an_object_that_changed_during_its_scan_is_scanned_again(objects):
+    address, etag = next(iter(objects.items()))
+    record = of_object(address, etag, b"a", status="changed")
+    assert split([address], [record], etags=[etag.encode()]) == ([], [b"a.mp4"])
+
+
+def test_etags_of_the_objects_that_are_left_are_kept_for_their_transfer(objects, tmp_path):
+    local = tmp_path / "a.mp4"
+    local.write_bytes(b"x")
+    paths = [os.fsencode(local), *map(os.fsencode, objects)]
+    planned = plan(paths, [], etags=[b"", *(etag.encode() for etag in objects.values())])
+    assert [item.etag for item in planned.items()] == [None, *objects.values()]
+
+
+def test_a_store_that_cannot_be_read_ends_the_plan(monkeypatch):
+    def info(address):
+        raise ObjectError("credentials", "the credentials are not accepted")
+
+    monkeypatch.setattr(resume, "object_info", info)
+    with pytest.raises(UsageError, match="credentials are not accepted"):
+        split(["s3://b/a.mp4"], [of_object("s3://b/a.mp4", "x", b"a")])

@@ -1,13 +1,12 @@
 """What stores and web servers answer, as one error, and the retries."""
 
 import socket
-from itertools import islice
 from types import SimpleNamespace
 
 import pytest
 
 from deepscan.errors import ExitCode, MissingError, UsageError
-from deepscan.storage.errors import GIVE_UP, LONGEST_PAUSE, ObjectError, object_error, pauses, retrying
+from deepscan.storage.errors import GIVE_UP, LONGEST_PAUSE, ObjectError, object_error, retrying
 
 botocore = pytest.importorskip("botocore.exceptions")
 aiohttp = pytest.importorskip("aiohttp")
@@ -151,9 +150,18 @@ def test_a_store_that_stays_busy_is_given_up_after_two_minutes():
 
 
 def test_pauses_are_spread_so_that_workers_do_not_return_together():
-    shortest = list(islice(pauses(clock=lambda: 0, jitter=lambda: 0.0), 9))
-    longest = list(islice(pauses(clock=lambda: 0, jitter=lambda: 1.0), 9))
+    shortest, longest = (
+        attempt([of_s3("503")] * 9 + ["done"], jitter=jitter)[1].slept
+        for jitter in (lambda: 0.0, lambda: 1.0)
+    )
     assert shortest == [pause / 2 for pause in longest]
+
+
+def test_a_store_that_was_never_reached_is_given_up_sooner_than_a_busy_one():
+    result, time = attempt([ConnectionRefusedError()] * 99, unreachable=10)
+    assert result.problem == "unreachable"
+    assert time.now < 10 + LONGEST_PAUSE
+    assert attempt([of_s3("503")] * 99, unreachable=10)[1].now >= GIVE_UP
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", "ExpiredToken", "NoSuchBucket"])
