@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from deepscan.bench import machine
 from deepscan.bench.output import write_machine, write_table
 from deepscan.media.pool import DecodePool
-from deepscan.scanning.chunks import ManifestRow, Shard
+from deepscan.scanning.chunks import Shard
 from deepscan.scanning.manifest import table_rows
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.originals import Originals
@@ -176,17 +176,12 @@ def scan(folder: Path, limit: int, listener: ShardListener) -> int:
         str(run), Shard(), None, ScanInputs(named=(), lists=(manifest,)), lambda: table_rows(manifest)
     )
     try:
-        summary = run_shard(job, ScanOptions("stub"), items, listener=listener, make_worker=StubWorker)
+        summary = run_shard(job, ScanOptions("stub"), listener=listener, make_worker=StubWorker)
         if not summary.sealed:
             raise RuntimeError("the run is not complete")
     except KeyboardInterrupt:
         pass
     return len(list((run / "parts").iterdir()))
-
-
-def items(rows: Iterable[ManifestRow]) -> Iterable[ScanItem]:
-    """Yield an item for each row."""
-    return (ScanItem(row.path) for row in rows)
 
 
 def record(path: bytes, run: str) -> RecordLine:

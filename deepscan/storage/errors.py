@@ -20,6 +20,7 @@ Problem: TypeAlias = Literal[
     "unreachable",
     "truncated",
     "no_space",
+    "unsupported",
     "failed",
 ]
 #: Code of an S3 error, or HTTP status -> the problem.
@@ -28,6 +29,7 @@ _CODES: dict[str, Problem] = {
     **dict.fromkeys(("NoSuchBucket", "InvalidBucketName", "AllAccessDisabled"), "no_bucket"),
     **dict.fromkeys(("AccessDenied", "403", "AccountProblem", "InvalidObjectState"), "forbidden"),
     **dict.fromkeys(("PreconditionFailed", "412"), "changed"),
+    **dict.fromkeys(("NotImplemented", "501"), "unsupported"),
     **dict.fromkeys(
         (
             "ExpiredToken",
@@ -256,6 +258,7 @@ def _words(problem: Problem, code: str, text: str) -> str:
         "changed": "it has changed since it was listed",
         "credentials": f"the credentials are not accepted ({code})",
         "busy": f"the store is too busy ({code})",
+        "unsupported": f"the store does not support this request ({code})",
     }
     if code == "InvalidObjectState":
         return "it is archived, and must be restored before it can be read"

@@ -10,7 +10,7 @@ import pytest
 from deepscan.scanning.chunks import ManifestRow
 from deepscan.scanning.run_audit import audit_run
 from deepscan.scanning.run_folder import RunFolder, put_manifest
-from deepscan.storage.store import LocalStore
+from deepscan.storage.local_store import LocalStore
 from tests.scanning.test_run_folder import RUN
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

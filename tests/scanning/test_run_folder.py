@@ -18,7 +18,9 @@ from deepscan.scanning.parts import COLUMNS, PartRow, write_part
 from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.run_audit import AuditError, audit_run, seal_run
 from deepscan.scanning.run_folder import RunFolder, put_manifest
-from deepscan.storage.store import LocalStore, ObjectStore, open_store
+from deepscan.storage.local_store import LocalStore
+from deepscan.storage.object_store import ObjectStore
+from deepscan.storage.store import open_store
 
 ROWS = [ManifestRow(f"/videos/{number:02}.mp4".encode(), id=f"v{number}") for number in range(10)]
 RUN = {

@@ -12,8 +12,10 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from deepscan.errors import ContractError, DeepscanError, UsageError
-from deepscan.storage import store as module
-from deepscan.storage.store import LocalStore, ObjectStore, open_store, require_put_once
+from deepscan.storage import object_store as module
+from deepscan.storage.local_store import LocalStore
+from deepscan.storage.object_store import ObjectStore
+from deepscan.storage.store import open_store, require_put_once
 
 #: Writes objects as soon as a line arrives, and prints which of them it wrote.
 WRITER = """
@@ -40,6 +42,30 @@ class Ignoring(MemoryFileSystem):
 
     def pipe_file(self, path, value, mode="overwrite", **options):
         super().pipe_file(path, value)
+
+
+class Answer(OSError):
+    """What a file system raises for an answer of S3 or Azure."""
+
+    def __init__(self, code):
+        super().__init__(code)
+        self.response = {"Error": {"Code": code}}
+
+
+class Failing(MemoryFileSystem):
+    """A store whose first writes fail; the object of the last failure is written all the same if `lost`."""
+
+    def __init__(self, *failures, lost=False):
+        super().__init__(global_store=False, skip_instance_cache=True)
+        self.failures, self.lost = list(failures), lost
+
+    def pipe_file(self, path, value, mode="overwrite", **options):
+        if not self.failures:
+            return super().pipe_file(path, value, mode)
+        failure = self.failures.pop(0)
+        if self.lost and not self.failures:
+            super().pipe_file(path, value, mode)
+        raise failure
 
 
 def memory():
@@ -198,6 +224,38 @@ def test_a_store_without_conditional_writes_is_refused(files, tmp_path):
         require_put_once(store)
     assert raised.value.exit_code == 4
     assert not files.exists(f"{tmp_path}/run") or files.find(f"{tmp_path}/run") == []
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_busy_store_is_asked_again(lost):
+    store = ObjectStore("memory://run", Failing(Answer("SlowDown"), Answer("503"), lost=lost))
+    assert store.put_once("parts/a", b"content") is not lost
+    assert store.read("parts/a") == b"content"
+
+
+@pytest.mark.parametrize("failure", [Answer("412"), Answer("PreconditionFailed"), FileExistsError("a")])
+def test_a_condition_that_fails_means_that_the_object_exists(failure):
+    # Azure's file system raises it while it handles an answer with the status 409.
+    failure.__context__ = Answer("409")
+    assert not ObjectStore("memory://run", Failing(failure)).put_once("parts/a", b"content")
+
+
+def test_a_store_that_refuses_conditions_is_refused():
+    with pytest.raises(ContractError, match="has no conditional writes"):
+        require_put_once(ObjectStore("memory://run", Failing(Answer("NotImplemented"))))
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "message"),
+    [
+        (Answer("AccessDenied"), UsageError, "'memory://run/parts/a' cannot be written: no permission"),
+        (Answer("ExpiredToken"), UsageError, "cannot be written: the credentials are not accepted"),
+        (Answer("Odd"), DeepscanError, "cannot be written: Answer: Odd"),
+    ],
+)
+def test_why_an_object_cannot_be_written(failure, error, message):
+    with pytest.raises(error, match=message):
+        ObjectStore("memory://run", Failing(failure)).put_once("parts/a", b"content")
 
 
 @pytest.mark.parametrize(
