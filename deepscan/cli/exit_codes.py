@@ -29,8 +29,9 @@ COMMAND_CODES: Mapping[str, Mapping[ExitCode, str]] = {
     },
     "scan": {
         ExitCode.OK: "every video was processed",
+        ExitCode.INTERNAL: "internal error, output cannot be written, or a run has wrong parts",
         ExitCode.SOME_FAILED: "some videos failed; each record has the reason",
-        ExitCode.CONTRACT: "a model does not match its card, or --resume does not match the run",
+        ExitCode.CONTRACT: "a model does not match its card, or the command does not match the run",
         ExitCode.MISSING: _NO_MODEL_OR_DEVICE,
         ExitCode.FOUND_FAKE: "a video was called fake, with --fail-on fake",
     },

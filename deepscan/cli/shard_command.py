@@ -20,7 +20,7 @@ from deepscan.cli.scan_command import (
 )
 from deepscan.cli.scan_view import ScanView
 from deepscan.cli.shard_view import ShardView
-from deepscan.errors import Interrupted, Terminated, UsageError, exit_code_of
+from deepscan.errors import ContractError, Interrupted, Terminated, UsageError, exit_code_of
 from deepscan.scanning.chunks import ManifestRow, Shard
 from deepscan.scanning.manifest import is_table, table_rows
 from deepscan.scanning.path_spool import PathSet
@@ -108,7 +108,10 @@ def scan_into_folder(
     """
     shard = parse_shard(given.shard, os.environ) if given.shard else Shard()
     earlier = RunFolder.existing(given.location)
-    options = scan_options(values, context, None if earlier is None else earlier.run)
+    try:
+        options = scan_options(values, context, None if earlier is None else earlier.run)
+    except ContractError as error:
+        raise ContractError(error.message, "leave these options out, or start a new run with another --out")
     require_verdicts(fail_on, options)
     inputs = given_inputs(named, lists, null=null)
     if not inputs and earlier is None:

@@ -30,6 +30,7 @@ class ShardView(ScanView, ShardListener):
         #: Number of its videos whose records are in the run folder.
         self._written = 0
         self._share: ShardShare | None = None
+        self._concluded = False
 
     def listed(self, count: int) -> None:
         """Show that the inputs are being listed."""
@@ -66,13 +67,14 @@ class ShardView(ScanView, ShardListener):
 
     def auditing(self, done: int, total: int) -> None:
         """Show that the run is being checked."""
-        self.count("checking all parts", done, total, "parts")
+        self._conclude_videos()
+        self.count("checking all parts", done, total, milestone=False)
 
     def show_summary(self, summary: RunSummary) -> None:
         """Show how many videos had each outcome, and what is left to do in the run."""
         assert isinstance(summary, ShardSummary) and self._share is not None
         share = self._share
-        self._conclude("this session: " if share.kept and self._done else "")
+        self._conclude_videos()
         if share.kept:
             outcomes = describe_outcomes(summary.outcomes)
             self.note(f"in total: {videos(share.rows)}: {outcomes}")
@@ -91,6 +93,11 @@ class ShardView(ScanView, ShardListener):
         self.note(f"the run is complete and checked: one record for each of {videos(share.run_rows)}")
         self.note(f"records: {self._location}")
         self.note(f"to make a page of them: deepscan report {place}", command=True)
+
+    def _conclude_videos(self) -> None:
+        if self._share is not None and not self._concluded:
+            self._concluded = True
+            self._conclude("this session: " if self._share.kept else "")
 
     def interrupted(self, error: BaseException) -> str:
         """Return the message for a shard that was interrupted."""
