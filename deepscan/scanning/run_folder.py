@@ -132,10 +132,7 @@ class RunFolder:
             ContractError: Something that decides the outcome differs. The message names it.
         """
         hint = "restore what differs, or start a new run with another --out"
-        try:
-            runfile.require_compatible(self.run, run)
-        except ContractError as error:
-            raise ContractError(f"{self.store.location}: {error.message}", hint)
+        runfile.require_compatible(self.run, run)
         if "manifest" not in run:
             return
         old, new = self.manifest, Manifest.from_json(run["manifest"])

@@ -281,7 +281,7 @@ def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     before = {key: value for key, value in EARLIER_DEFAULTS.items() if key in now} | before
     differing = [f"it was made by a version without {part.replace('_', ' ')}" for part in added]
     differing += [
-        f"{_named(key)} was {before.get(key)!r}, is {now.get(key)!r}"
+        _difference(_named(key), before.get(key), now.get(key))
         if key in before or not old.get(key.split(".")[0])
         else f"it was made by a version that did not record {key}"
         for key in {**before, **now}
@@ -295,15 +295,23 @@ def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         if text is not None and text != custody.get(name)
     ]
     if differing:
+        # Run folders have a manifest, and are never overwritten.
+        other = "another --out" if "manifest" in old else "another --out or with --overwrite"
         raise ContractError(
             f"the run was started differently: {'; '.join(differing[:4])}",
-            "restore what differs, or start a new run with another --out or with --overwrite",
+            f"restore what differs, or start a new run with {other}",
         )
 
 
 def typed_option(name: str) -> str:
     """Return a parameter as it is typed, such as `--min-share`."""
     return f"--{name.replace('_', '-')}"
+
+
+def _difference(name: str, before: object, now: object) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        return f"{name} differs"
+    return f"{name} was {before!r}, is {now!r}"
 
 
 def _named(key: str) -> str:

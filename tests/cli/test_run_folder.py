@@ -121,7 +121,7 @@ def begun(videos, tmp_path_factory):
     ("options", "code", "error"),
     [
         (("--frames", "4"), ExitCode.CONTRACT, "--frames 2, not 4"),
-        (("--model", "embedded"), ExitCode.CONTRACT, "model.name"),
+        (("--model", "convnet"), ExitCode.CONTRACT, "model.name was None, is convnet"),
         (("--chunk", "3"), ExitCode.CONTRACT, "has --chunk 2, not 3"),
         (("{videos}/0.mp4",), ExitCode.CONTRACT, "has other inputs: {videos}, not {videos}/0.mp4"),
         (("--case", "7"), ExitCode.CONTRACT, "--case was not given, is 7"),
