@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from deepscan.errors import ContractError, UsageError, require
+from deepscan.errors import ContractError, UsageError, first_line, require
 from deepscan.scanning.record_lines import path_fields
 
 #: Hexadecimal digits of a chunk's name.
@@ -147,7 +147,7 @@ def read_rows(content: bytes, source: str) -> Iterator[ManifestRow]:
             for text, raw, *rest in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 yield ManifestRow(text.encode() if raw is None else bytes.fromhex(raw), *rest)
     except (pa.ArrowException, OSError) as error:
-        raise ContractError(f"{source} cannot be read: {error}", "restore it, or start a new run")
+        raise ContractError(f"{source} cannot be read: {first_line(error)}", "restore it, or start a new run")
 
 
 def _pyarrow() -> Any:

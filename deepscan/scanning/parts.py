@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from deepscan.errors import ContractError, require
+from deepscan.errors import ContractError, first_line, require
 from deepscan.scanning.record_lines import dump_line, recorded_path
 
 #: What helps against a part that is not what it should be.
-PART_HINT = "delete it and run the scan again: it scans these videos again"
+PART_HINT = "delete it, then run the scan again: it scans what is missing"
 #: Version of the schema.
 VERSION = 1
 #: Column -> name of its type in Arrow. Nothing is inferred: a part of failures only would have null types.
@@ -141,7 +141,7 @@ def read_part(content: bytes, source: str, columns: Sequence[str] | None = None)
             raise ContractError(f"{source} has other columns than a part has", PART_HINT)
         table = file.read(columns=None if columns is None else list(columns))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ContractError(f"{source} is damaged: {error}", PART_HINT)
+        raise ContractError(f"{source} is damaged: {first_line(error).rstrip('.')}", PART_HINT)
     return Part(facts["chunk"], facts["run"], table)
 
 

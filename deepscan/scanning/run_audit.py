@@ -62,7 +62,8 @@ class Audit:
         count, shown = self.missing + self.wrong, self.lines[:3]
         more = f"; and {count - len(shown)} more" if count > len(shown) else ""
         raise AuditError(
-            f"{self.place}: {count} parts are missing or wrong: {'; '.join(shown)}{more}",
+            f"{self.place}: {count} {'part is' if count == 1 else 'parts are'} missing or wrong: "
+            f"{'; '.join(shown)}{more}",
             PART_HINT if self.wrong else "run the scan again: it scans what is missing",
         )
 
@@ -131,7 +132,8 @@ def seal_run(folder: RunFolder, audit: Audit) -> None:
         "sha256": audit.sha256,
         "table": None,
     }
-    folder.store.remove_leftovers(PARTS)
+    for left in (PARTS, "attempts"):
+        folder.store.remove_leftovers(left)
     if not folder.store.put_once(SEAL, json.dumps(seal, indent=1).encode("ascii") + b"\n"):
         sealed = folder.sealed()
         if sealed is None or sealed.get("sha256") != audit.sha256:

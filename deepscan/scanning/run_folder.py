@@ -186,7 +186,11 @@ class RunFolder:
             FileNotFoundError: The chunk has no part yet.
             ContractError: The part is damaged, or belongs to another run.
         """
-        return self.parse_part(chunk, self.store.read(part_name(chunk)), columns)
+        content = self.store.read(part_name(chunk))
+        try:
+            return self.parse_part(chunk, content, columns)
+        except ContractError as error:
+            raise ContractError(f"{self.store.location}: {error.message}", error.hint)
 
     def parse_part(self, chunk: str, content: bytes, columns: Sequence[str] | None = None) -> Part:
         """Return the part of a chunk that has this content.

@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from deepscan.errors import ContractError, DeepscanError, UsageError
@@ -109,8 +110,13 @@ class LocalStore:
 
     def remove_leftovers(self, folder: str) -> None:
         """See `Store.remove_leftovers`."""
-        for path in self._path(folder).glob(f"{TEMPORARY}*"):
-            path.unlink(missing_ok=True)
+        for place, folders, names in os.walk(self._path(folder), topdown=False):
+            for name in names:
+                if name.startswith(TEMPORARY):
+                    Path(place, name).unlink(missing_ok=True)
+            for name in folders:
+                with suppress(OSError):  # it is not empty
+                    Path(place, name).rmdir()
 
     def _path(self, name: str) -> Path:
         if name.startswith("/") or ".." in name.split("/"):

@@ -65,7 +65,10 @@ class Store(Protocol):
         ...
 
     def remove_leftovers(self, folder: str) -> None:
-        """Delete what killed writers have left in a folder, in which nothing may be written any more."""
+        """Delete what killed writers have left in a folder, and folders without objects.
+
+        Nothing may be written there any more.
+        """
         ...
 
 

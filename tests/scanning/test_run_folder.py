@@ -219,8 +219,20 @@ def test_an_incomplete_run_is_not_sealed(done, part):
 def test_the_seal_removes_what_killed_writers_left(done, part):
     left = part.parent / ".writing-1-00000000"
     left.write_bytes(b"half")
+    done.store.put_once("attempts/a/1", b"")
+    done.store.put_once("attempts/b/1", b"")
+    done.store.delete("attempts/a/1")
     seal_run(done, audit_run(done))
     assert not left.exists()
+    assert [path.name for path in (done.store.folder / "attempts").iterdir()] == ["b"]
+
+
+def test_a_damaged_part_is_not_read(done, part):
+    part.write_bytes(part.read_bytes()[:500])
+    with pytest.raises(
+        ContractError, match=rf"{done.store.location}: parts/{part.name} is damaged: [^\n]+[^.]$"
+    ):
+        done.read_part(part.stem)
 
 
 def test_of_many_findings_the_error_names_the_first(tmp_path):
