@@ -144,11 +144,14 @@ def filesystem(address: str) -> Any:
         raise ValueError(f"{address!r} is a path: see local_path")
     # Other credentials or another endpoint need another client.
     settings = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
-    return _opened(_FILE_SYSTEMS[scheme][0], os.getpid(), settings)
+    protocol = _FILE_SYSTEMS[scheme][0]
+    # Azure's addresses may name the account, as in abfss://container@account.dfs.core.windows.net/clip.mp4.
+    account = (urlsplit(address).hostname or "").partition(".")[0] if "@" in urlsplit(address).netloc else ""
+    return _opened(protocol, os.getpid(), settings, account if protocol == "abfs" else "")
 
 
 @lru_cache(maxsize=4)
-def _opened(protocol: str, process: int, settings: tuple[tuple[str, str], ...]) -> Any:
+def _opened(protocol: str, process: int, settings: tuple[tuple[str, str], ...], account: str = "") -> Any:
     import fsspec
 
     common: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
@@ -173,4 +176,6 @@ def _opened(protocol: str, process: int, settings: tuple[tuple[str, str], ...]) 
             total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT, connect=CONNECT_TIMEOUT
         )
         return fsspec.filesystem("http", **common, client_kwargs={"timeout": timeout, "trust_env": True})
+    if account:
+        common["account_name"] = account
     return fsspec.filesystem(protocol, **common)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -187,14 +188,15 @@ async def _read_web(opened: Any, address: str, etag: str | None, incoming: _Inco
 
 
 async def _read_other(opened: Any, address: str, etag: str | None, incoming: _Incoming) -> str | None:
-    info = await opened._info(address)
+    path = opened._strip_protocol(address)
+    info = await opened._info(path)
     before = etag_of(info)
     if etag and before not in (None, etag):
         raise ObjectError("changed", "it has changed since it was listed")
     copy = incoming.begin(info["size"])
-    await opened._get_file(address, copy.file.decode())
+    await opened._get_file(path, os.fsdecode(copy.file))
     incoming.hash_again()
     incoming.require_size(info["size"])
-    if etag_of(await opened._info(address)) != before:
+    if etag_of(await opened._info(path)) != before:
         raise ObjectError("changed", "it changed while it was read")
     return before

@@ -137,14 +137,16 @@ def _list_s3(prefix: str) -> Iterator[ObjectInfo]:
 
 def _walk(prefix: str) -> Iterator[ObjectInfo]:
     """Yield the objects below a prefix, folder by folder."""
-    opened, scheme = filesystem(prefix), prefix.split("://", 1)[0]
-    folders = [prefix]
+    opened, (bucket, _) = filesystem(prefix), split_bucket(prefix)
+    root = f"{prefix.split('://', 1)[0]}://{bucket}"
+    folders, first = [opened._strip_protocol(prefix)], True
     while folders:
         folder = folders.pop()
-        entries = _call(lambda: opened.ls(folder, detail=True))  # noqa: B023  # called at once
+        entries, first = _call(lambda: opened.ls(folder, detail=True), first=first), False  # noqa: B023
         for entry in sorted(entries, key=lambda entry: str(entry["name"])):
-            address = f"{scheme}://{entry['name']}"
+            # fsspec leaves out the scheme, and Azure's account.
+            address = f"{root}/{str(entry['name']).lstrip('/').partition('/')[2]}"
             if entry["type"] == "directory":
-                folders.append(f"{address.rstrip('/')}/")
+                folders.append(entry["name"])
             elif not address.endswith("/"):
                 yield ObjectInfo(address, entry.get("size"), etag_of(entry))

@@ -12,6 +12,7 @@ from deepscan.storage import address as addresses
 from deepscan.storage.copies import CopySpace, require_scratch
 from deepscan.storage.errors import ObjectError
 from deepscan.storage.fetch import Fetcher
+from deepscan.storage.listing import list_objects
 from tests.storage.moto import CREDENTIALS
 from tests.storage.web import Web, content, endless, redirect, s3_error, silent, status, truncated
 
@@ -329,3 +330,61 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+class OtherStore:
+    """Google's and Azure's stores are read through fsspec alone; this is one in memory."""
+
+    def __init__(self, monkeypatch):
+        from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+        from fsspec.implementations.memory import MemoryFileSystem
+
+        self.files = MemoryFileSystem()
+        self.files.store.clear()
+        self.opened = AsyncFileSystemWrapper(self.files)
+        self.opened._strip_protocol = lambda address: address.partition("://")[2]
+        self.during = lambda: None
+        monkeypatch.setattr(self.opened, "_info", self._info)
+        monkeypatch.setattr(self.opened, "_get_file", self._get_file)
+        for module in ("fetch", "listing"):
+            monkeypatch.setattr(f"deepscan.storage.{module}.filesystem", lambda address: self.opened)
+
+    def put(self, path, body):
+        self.files.pipe_file(f"/{path}", body)
+        return f"gs://{path}"
+
+    async def _info(self, path):
+        body = self.files.cat_file(path)
+        return {**self.files.info(path), "etag": hashlib.md5(body).hexdigest()}
+
+    async def _get_file(self, path, target):
+        with open(target, "wb") as file:
+            file.write(self.files.cat_file(path))
+        self.during()
+
+
+@pytest.fixture
+def other(monkeypatch):
+    return OtherStore(monkeypatch)
+
+
+def test_an_object_of_another_store_arrives_through_fsspec(other):
+    body = os.urandom(100_000)
+    found = fetch(other.put("b/v/a.mp4", body))
+    assert (read(found), found.sha256) == (body, hashlib.sha256(body).hexdigest())
+    assert (found.size, found.etag) == (len(body), hashlib.md5(body).hexdigest())
+    found.copy.close()
+    assert failure("gs://b/none").problem == "missing"
+
+
+def test_an_object_of_another_store_must_not_change(other):
+    address = other.put("b/a.mp4", b"first")
+    assert failure(address, "other").problem == "changed"
+    other.during = lambda: other.put("b/a.mp4", b"other")
+    assert failure(address, hashlib.md5(b"first").hexdigest()).problem == "changed"
+
+
+def test_the_objects_of_another_store_are_listed_folder_by_folder(other):
+    for path in ("b/v/a.mp4", "b/v/deep/c.mp4", "b/other.mp4"):
+        other.put(path, b"x")
+    assert [info.address for info in list_objects("gs://b/v/")] == ["gs://b/v/a.mp4", "gs://b/v/deep/c.mp4"]
