@@ -279,7 +279,7 @@ def open_list(name: str) -> BinaryIO:
         from deepscan.storage.fetch import Fetcher
 
         try:
-            copy = Fetcher(CopySpace()).start(name).result().copy
+            copy = Fetcher(CopySpace()).fetch(name).copy
         except ObjectError as failure:
             raise failure.of_run(name) from failure
         try:

@@ -201,7 +201,7 @@ def _unchanged_object(address: str, entry: JournalEntry, verify: bool) -> bool:
             return False
         if not verify:
             return object_info(address).etag == entry.etag
-        found = Fetcher(CopySpace()).start(address).result()
+        found = Fetcher(CopySpace()).fetch(address)
         found.copy.close()
         return found.sha256 == entry.sha256
     except ObjectError as failure:

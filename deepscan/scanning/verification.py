@@ -10,7 +10,7 @@ from typing import Any
 from deepscan.errors import ContractError, ExitCode
 from deepscan.outcomes import shot_label, track_label
 from deepscan.scanning import runfile
-from deepscan.scanning.model_check import Finding, check_model, run_detectors, run_models
+from deepscan.scanning.model_check import Finding, FindingKind, check_model, run_detectors, run_models
 from deepscan.scanning.paths import place_of
 from deepscan.scanning.picture_check import check_picture, folder_gone, strange_pictures
 from deepscan.scanning.picture_folder import PictureFolder
@@ -18,6 +18,10 @@ from deepscan.scanning.reading import JournalRecords, RecordsLocation, ScanRecor
 from deepscan.scanning.recomputation import JudgingRules, differences
 from deepscan.scanning.record_lines import recorded_path
 from deepscan.scanning.records_check import check_records_file, check_run_file, check_table, made_table
+from deepscan.scanning.sources import is_object
+from deepscan.storage.copies import CopySpace
+from deepscan.storage.errors import ObjectError
+from deepscan.storage.fetch import Fetcher
 
 #: Progress callback: (`records` or `videos`, bytes read, total bytes).
 OnBytesRead = Callable[[str, int, int], None]
@@ -66,6 +70,7 @@ class _Input:
     shown: str
     sha256: str
     changed: bool
+    size: int
 
 
 def verify_run(
@@ -147,7 +152,7 @@ def _check_records(
             result.count("scores, verdicts", found)
         if path not in paths and isinstance(record.get("sha256"), str):
             changed = record["status"] == "changed"
-            inputs.append(_Input(path, record["path"], record["sha256"], changed))
+            inputs.append(_Input(path, record["path"], record["sha256"], changed, int(record["bytes"] or 0)))
         paths.add(path)
         pictures += ((record["path"], entry) for entry in _pictures_of(record))
     return inputs, pictures
@@ -253,21 +258,32 @@ def _check_inputs(
     result: Verification, inputs: Sequence[_Input], root: Path | None, on_progress: OnBytesRead | None
 ) -> None:
     places = [place_of(video.path, root) for video in inputs]
+    objects = {video.path for video in inputs if root is None and is_object(video.path)}
     total = sum(os.path.getsize(place) for place in places if place is not None)
-    read = 0
+    total += sum(video.size for video in inputs if video.path in objects)
+    read, fetcher = 0, Fetcher(CopySpace())
     for video, place in zip(inputs, places, strict=True):
-        if place is None:
+        if place is None and video.path not in objects:
             result.count("videos", [Finding("missing", video.shown, NOT_THERE)])
             continue
         try:
-            found, read = _hash(place, read, total, on_progress)
+            if place is None:
+                found, read = _hash_object(fetcher, os.fsdecode(video.path)), read + video.size
+                if on_progress is not None:
+                    on_progress("videos", read, total)
+            else:
+                found, read = _hash(place, read, total, on_progress)
         except OSError as error:
             result.count("videos", [Finding("unchecked", video.shown, f"cannot be read: {error.strerror}")])
+            continue
+        except ObjectError as failure:
+            kind: FindingKind = "missing" if failure.problem == "missing" else "unchecked"
+            result.count("videos", [Finding(kind, video.shown, failure.detail)])
             continue
         if found == video.sha256:
             result.count("videos", [])
             continue
-        where = "" if place == video.path else f" Checked file: {os.fsdecode(place)}."
+        where = "" if place is None or place == video.path else f" Checked file: {os.fsdecode(place)}."
         meaning = "This is not the file that was scanned: the record does not apply to it."
         if video.changed:
             meaning = "It changed while it was being scanned, so the record has no score."
@@ -275,6 +291,23 @@ def _check_inputs(
             "videos",
             [Finding("mismatch", video.shown, "SHA-256 of the video", video.sha256, found, meaning + where)],
         )
+
+
+def _hash_object(fetcher: Fetcher, address: str) -> str:
+    """Return the SHA-256 of an object.
+
+    Raises:
+        ObjectError: It cannot be read.
+        DeepscanError: No object of its store can be read.
+    """
+    try:
+        found = fetcher.fetch(address)
+    except ObjectError as failure:
+        if failure.ends_run(address):
+            raise failure.of_run(address) from failure
+        raise
+    found.copy.close()
+    return found.sha256
 
 
 def _hash(path: bytes, before: int, total: int, on_progress: OnBytesRead | None) -> tuple[str, int]:

@@ -83,6 +83,20 @@ class Fetcher:
         opened = filesystem(address)
         return asyncio.run_coroutine_threadsafe(self._fetch(opened, address, etag), opened.loop)
 
+    def fetch(self, address: str, etag: str | None = None) -> FetchedObject:
+        """Fetch an object, and wait for it. See `start`.
+
+        Raises:
+            ObjectError: It cannot be fetched.
+            DeepscanError: As for `start`.
+        """
+        transfer = self.start(address, etag)
+        try:
+            return transfer.result()
+        except BaseException:
+            transfer.cancel()
+            raise
+
     async def _fetch(self, opened: Any, address: str, etag: str | None) -> FetchedObject:
         web = scheme_of(address) in ("http", "https")
         read = _read_s3 if scheme_of(address) == "s3" else _read_web if web else _read_other

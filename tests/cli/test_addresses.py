@@ -184,3 +184,30 @@ def test_a_scratch_folder_must_exist(web, small, tmp_path):
 def test_a_page_of_a_player_is_refused():
     lines = deepscan("scan", "https://www.youtube.com/watch?v=1", *QUICK).refused(ExitCode.USAGE)
     assert "yt-dlp" in lines[1]
+
+
+def test_verify_reads_every_object_and_says_what_is_wrong_with_it(s3, small, tmp_path):
+    for number in range(3):
+        s3.put(f"v/{number}.mp4", small + bytes(number))
+    out = tmp_path / "out.jsonl"
+    assert deepscan("scan", s3.address("v/"), *QUICK, "--out", out).code == 0
+    ran = deepscan("verify", out)
+    assert ran.code == 0, ran.err
+    assert "3" in ran.out
+    s3.put("v/1.mp4", b"other")
+    s3.delete("v/2.mp4")
+    ran = deepscan("verify", out)
+    assert ran.code == ExitCode.CONTRACT, ran.err
+    text = ran.out + ran.err
+    assert "SHA-256 of the video" in text and "the object does not exist" in text
+    assert s3.address("v/0.mp4") not in text
+
+
+def test_downloaded_objects_are_verified_in_their_folder(s3, small, tmp_path):
+    s3.put("v/0.mp4", small)
+    out, copies = tmp_path / "out.jsonl", tmp_path / "copies"
+    assert deepscan("scan", s3.address("v/"), *QUICK, "--out", out).code == 0
+    s3.delete("v/0.mp4")
+    copies.mkdir()
+    (copies / "0.mp4").write_bytes(small)
+    assert deepscan("verify", out, "--root", copies).code == 0
