@@ -386,7 +386,7 @@ class Record(JsonObject):
 
     Attributes:
         schema: Version of the record.
-        path: Absolute path of the file as text; links are not followed.
+        path: Absolute path of the file as text; links are not followed. Or the address of an object.
         path_bytes: The path in hexadecimal, only where it is not valid UTF-8: `path` is not exact then.
         sha256: SHA-256 of the file, null if it could not be read.
         bytes: Size of the file in bytes, null if it could not be read.
