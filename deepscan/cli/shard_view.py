@@ -32,6 +32,13 @@ class ShardView(ScanView, ShardListener):
         self._share: ShardShare | None = None
         self._concluded = False
 
+    def loaded(self, run: Mapping[str, Any]) -> None:
+        """Keep what the summary says about the models, and the folder that is left out of names."""
+        super().loaded(run)
+        named = (run.get("inputs") or {}).get("named", ())
+        if len(named) == 1 and not self._folder:
+            self._folder = f"{named[0].rstrip('/')}/"
+
     def listed(self, count: int) -> None:
         """Show that the inputs are being listed."""
         self.count(f"listing, {videos(count)} so far", 0, None)
@@ -87,7 +94,7 @@ class ShardView(ScanView, ShardListener):
             self.note(f"{self._name} is complete")
         place = shlex.quote(self._location)
         if not summary.sealed:
-            self.note(f"other shards have not finished {counted(summary.owed, 'chunk')} of the run")
+            self.note(f"other shards still have {counted(summary.owed, 'chunk')} of the run to scan")
             self.note(f"records so far: {self._location}")
             return
         self.note(f"the run is complete and checked: one record for each of {videos(share.run_rows)}")
@@ -97,6 +104,7 @@ class ShardView(ScanView, ShardListener):
     def _conclude_videos(self) -> None:
         if self._share is not None and not self._concluded:
             self._concluded = True
+            self._close()
             self._conclude("this session: " if self._share.kept else "")
 
     def interrupted(self, error: BaseException) -> str:

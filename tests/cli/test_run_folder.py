@@ -55,7 +55,7 @@ def test_three_shards_give_the_records_of_one_scan(videos, tmp_path):
     last = deepscan("scan", videos, *QUICK, "--out", out, "--shard", "3/3")
     assert (last.code, last.out) == (ExitCode.SOME_FAILED, "")
     assert "shard 3/3: 3 videos in 3 chunks, of 7 in the run" in last.err
-    assert "other shards have not finished 4 chunks of the run" in last.err
+    assert "other shards still have 4 chunks of the run to scan" in last.err
     assert "skipped in folders: 1 .txt" in last.err
     first = deepscan("scan", videos, *QUICK, "--out", out, "--shard", "1/3")
     assert first.code == ExitCode.OK
