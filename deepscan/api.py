@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from deepscan import arguments
 from deepscan.arguments import AnyPath
 from deepscan.errors import UsageError, require_choice
+from deepscan.logs import get_logger
 from deepscan.progress import counting_bar
 from deepscan.records import Record
 from deepscan.run_description import RunDescription
@@ -18,6 +19,8 @@ from deepscan.run_description import RunDescription
 if TYPE_CHECKING:
     from deepscan.scanning.options import ScanOptions
     from deepscan.scanning.paths import ScanPaths
+
+LOG = get_logger(__name__)
 
 StrPath: TypeAlias = str | os.PathLike[str]
 FaceSearch: TypeAlias = Literal["fast", "exact", "facenet"]
@@ -152,32 +155,51 @@ def _records(
 
 
 def read_records(path: AnyPath) -> Iterator[Record]:
-    """Read the records of a `.jsonl` file, as `deepscan scan --out FILE` writes it, one by one.
+    """Read the records of a scan, one by one.
 
-    A last line that an interrupted scan left unfinished is skipped.
+    A last line that an interrupted scan left unfinished is skipped. If chunks of a run folder have no records
+    yet, the others are read, and a warning is logged under `deepscan.api`.
+
+    Args:
+        path: The `.jsonl` file that `deepscan scan --out FILE` wrote, a run folder or its address, or a
+            `.parquet` file that `deepscan compact` wrote.
 
     Raises:
-        UsageError: There is no such file, or it cannot be read.
-        ContractError: While iterating: a line is not a record of this version.
+        UsageError: There is no such file or run folder, or it cannot be read.
+        ContractError: The run folder is of another version. While iterating: a record is not of this version,
+            or a part of the run is damaged.
+        MissingError: A package is missing that a run folder, or its address, needs.
     """
     from deepscan.scanning.reading import open_records
+    from deepscan.scanning.record_source import is_run_folder
 
     name = arguments.path("path", path)
-    _require_readable(name, ".jsonl")
-    return (Record.from_json(record) for record in open_records(name))
+    if not is_run_folder(name):
+        _require_readable(name, ".jsonl")
+    records = open_records(name)
+    if lacking := records.unfinished():
+        LOG.warning("%s: %s", records.location, lacking)
+    return (Record.from_json(record) for record in records)
 
 
 def read_run(path: AnyPath) -> RunDescription:
     """Read the file that describes a run.
 
     Args:
-        path: The `.run.json` file, or the `.jsonl` or `.csv` file that it is next to.
+        path: The `.run.json` file, the `.jsonl`, `.csv` or `.parquet` file that it is next to, or a run
+            folder or its address.
 
     Raises:
-        UsageError: There is no such file, or it cannot be read.
+        UsageError: There is no such file or run folder, or it cannot be read.
         ContractError: It does not describe a run of this version.
+        MissingError: A package is missing that a run folder, or its address, needs.
     """
+    from deepscan.scanning.reading import open_records
+    from deepscan.scanning.record_source import is_run_folder
+
     name = arguments.path("path", path)
+    if is_run_folder(name):
+        return RunDescription.from_json(open_records(name).run() or {})
     file = Path(name) if name.endswith(".run.json") else Path(name).with_suffix(".run.json")
     _require_readable(file, ".run.json")
     return RunDescription.from_json(file.read_bytes())

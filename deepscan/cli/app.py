@@ -16,6 +16,7 @@ from deepscan.cli.analyse import analyse
 from deepscan.cli.bench import bench
 from deepscan.cli.calibrate import calibrate
 from deepscan.cli.command import Command, CommandGroup
+from deepscan.cli.compact import compact
 from deepscan.cli.compare import compare
 from deepscan.cli.doctor import doctor
 from deepscan.cli.eval import evaluate, refuse_moved
@@ -37,7 +38,7 @@ from deepscan.offline import turn_reports_off
 DEBUG = "--debug"
 #: Heading in `deepscan --help` -> name and function of each command.
 COMMANDS: dict[str, dict[str, Callable[..., int | None]]] = {
-    "Scan videos": {"scan": scan, "report": report, "verify": verify},
+    "Scan videos": {"scan": scan, "report": report, "verify": verify, "compact": compact},
     "Check this installation": {"doctor": doctor, "bench": bench, "version": version},
     "Train and evaluate models": {
         "prepare": prepare,

@@ -86,12 +86,19 @@ def evaluate(
         ),
     ] = None,
     records: Annotated[
-        Path | None,
-        given_option(help="Records written by scan --out; needs --labels.", metavar="FILE.jsonl"),
+        str | None,
+        given_option(
+            help="Records written by scan --out or compact, or a run folder or its address. Needs --labels, "
+            "unless the manifest of the run has labels.",
+            metavar="FILE.jsonl|RUN",
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
-        given_option(help="CSV with the columns file, label; optional: group, method.", metavar="FILE"),
+        given_option(
+            help="CSV with the columns file (a path, or an address), label; optional: group, method.",
+            metavar="FILE",
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -121,6 +128,7 @@ def evaluate(
     from deepscan.cli.eval_view import EvalView
     from deepscan.evaluation.scan_records import read_scores_or_records
     from deepscan.scanning.options import ScanOptions
+    from deepscan.scanning.reading import open_records
 
     countings = COUNTED if counting == "both" else (counting,)
     view = EvalView(progress)
@@ -133,8 +141,13 @@ def evaluate(
             "vote": vote,
             **({"model": named} if named else {}),
         }
-        found = read_scores_or_records(scores, records, labels, where or (), vote, named)
-        measure_given(found, protocol, sets, countings, missing, available, settings, out, view)
+        opened = open_records(records) if records else None
+        found = read_scores_or_records(scores, opened, labels, where or (), vote, named)
+        lacking = opened.unfinished() if opened else ""
+        if lacking:
+            view.note(f"warning: {lacking}")
+        notes = (f"Incomplete: {lacking}.",) if lacking else ()
+        measure_given(found, protocol, sets, countings, missing, available, settings, out, view, notes)
         return
     card = load_card(model)
     request = make_request(

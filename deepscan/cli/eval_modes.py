@@ -66,8 +66,9 @@ def measure_given(
     settings: Mapping[str, object],
     out: Path | None,
     view: "EvalView",
+    notes: tuple[str, ...] = (),
 ) -> None:
-    """Evaluate existing scores, and show the report."""
+    """Evaluate existing scores, and show the report with the notes."""
     from deepscan.evaluation.counting import COUNTINGS
     from deepscan.evaluation.protocols import PROTOCOLS
     from deepscan.evaluation.results import report_scores
@@ -82,6 +83,7 @@ def measure_given(
         row=row,
         available=available,
         metadata=settings,
+        notes=notes,
     )
     metrics = named.metrics if named else ("auc",)
     _show(report, out, metrics, named.level(row or "") if named else "video", view)

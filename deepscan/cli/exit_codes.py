@@ -37,13 +37,20 @@ COMMAND_CODES: Mapping[str, Mapping[ExitCode, str]] = {
     },
     "report": {
         ExitCode.OK: "the page is complete",
-        ExitCode.SOME_FAILED: "the run file, or pictures of a video, are missing",
+        ExitCode.SOME_FAILED: "the run file, records of a run folder, or pictures are missing",
         ExitCode.CONTRACT: "records or run file changed after the scan; the page says so",
     },
     "verify": {
         ExitCode.OK: "everything matches",
         ExitCode.SOME_FAILED: "no mismatch, but something could not be checked",
         ExitCode.CONTRACT: "something does not match",
+    },
+    "compact": {
+        ExitCode.OK: "the file has a record for each video of the run",
+        ExitCode.INTERNAL: "the run is not complete, or the file cannot be written",
+        ExitCode.SOME_FAILED: "with --partial: the run is not complete",
+        ExitCode.CONTRACT: "the run is of another version, or was changed after it ended",
+        ExitCode.MISSING: "a package is missing",
     },
     "prepare": {
         ExitCode.OK: "every video was processed",

@@ -15,11 +15,11 @@ SUFFIXES = (".html", ".htm")
 
 def report(
     records: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="FILE.jsonl",
-            help="Records written by scan --out. FILE.run.json should be next to it: it "
-            "has the thresholds, the error rates and the command.",
+            metavar="FILE.jsonl|RUN",
+            help="Records written by scan --out or compact, or a run folder or its address. FILE.run.json "
+            "should be next to a file: it has the thresholds, the error rates and the command.",
         ),
     ],
     videos: Annotated[
@@ -46,7 +46,9 @@ def report(
     ] = None,
     out: Annotated[
         Path | None,
-        opt.output_option(help="HTML page to write.", metavar="FILE.html", show_default="FILE.html"),
+        opt.output_option(
+            help="HTML page to write.", metavar="FILE.html", show_default="FILE.html or RUN.html"
+        ),
     ] = None,
     overwrite: opt.Overwrite = False,
     progress: opt.Progress = "auto",
@@ -63,13 +65,15 @@ def report(
     Examples:
       deepscan report videos.jsonl
       deepscan report videos.jsonl --pictures
+      deepscan report s3://bucket/runs/one/
     """
     from deepscan.cli.progress import ProgressView
     from deepscan.cli.progress import videos as counted
-    from deepscan.report.page import VideoSources, write_page
+    from deepscan.report.page import VideoSources, default_page, write_page
 
     check_records(records)
-    page = (out or records.with_suffix(".html")).resolve()
+    shown = out or default_page(records)
+    page = shown.resolve()
     if page.suffix.lower() not in SUFFIXES or page.is_dir():
         raise UsageError(f"--out {page} must end in .html", "name a file that ends in .html or .htm")
     if not page.parent.is_dir():
@@ -94,25 +98,38 @@ def report(
         )
         for line in [*(f"{alarm}; deepscan verify shows the details" for alarm in alarms), *warnings]:
             view.note(f"warning: {line}")
-    print_line(f"{out or records.with_suffix('.html')}  {counted(count)}")
+    print_line(f"{shown}  {counted(count)}")
     if alarms:
         return int(ExitCode.CONTRACT)
     return int(ExitCode.SOME_FAILED if warnings else ExitCode.OK)
 
 
-def check_records(path: Path) -> None:
-    """Check that a file can be the records of a scan.
+def check_records(location: str) -> None:
+    """Check that a file or folder can be the records of a scan.
 
     Raises:
-        UsageError: The file cannot be read, or is another file of a scan.
+        UsageError: It cannot be read, or is another file of a scan.
     """
+    from deepscan.scanning.record_source import TABLE, is_run_folder
+    from deepscan.storage.address import is_address
+
+    path = Path(location)
+    if is_run_folder(location):
+        if not is_address(location) and not (path / "run.json").is_file():
+            what = "is not a run folder" if path.is_dir() else "does not exist"
+            raise UsageError(
+                f"{location} {what}", "name the FILE.jsonl that scan --out wrote, or the folder of a run"
+            )
+        return
     try:
         path.open("rb").close()
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", "name the FILE.jsonl that scan --out wrote"
         )
-    if path.suffix != ".jsonl":
+    if path.name == "run.json":
+        raise UsageError(f"{path} does not contain records", f"name the folder of the run: {path.parent}/")
+    if path.suffix not in (".jsonl", TABLE):
         name = path.name.removesuffix(".run.json").removesuffix(path.suffix) + ".jsonl"
         journal = path.with_name(name)
         records = str(journal) if journal.exists() else "the FILE.jsonl that scan --out wrote"

@@ -25,16 +25,18 @@ CLOSING = (
 
 def verify(
     records: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="FILE.jsonl", help="Records written by scan --out. FILE.run.json must be next to it."
+            metavar="FILE.jsonl|RUN",
+            help="Records written by scan --out or compact, with FILE.run.json next to it, or a run folder "
+            "or its address.",
         ),
     ],
     root: Annotated[
         Path | None,
         opt.input_option(
             help="Folder of the videos if they were moved. For a recorded path /a/b/c.mp4 it tries "
-            "a/b/c.mp4, then b/c.mp4, then c.mp4 in this folder.",
+            "a/b/c.mp4, then b/c.mp4, then c.mp4 in this folder. Objects that are not in it are fetched.",
             metavar="DIR",
             show_default="the recorded paths",
         ),
@@ -49,9 +51,11 @@ def verify(
 ) -> int:
     """Check that a scan's records, videos, pictures and models are unchanged.
 
-    Hashes every video again, recomputes each score and verdict from the frames
-    in its record, and lists every mismatch. It finds accidents and careless
-    edits. It cannot find a forger who changed records and run file to match.
+    Hashes every video again, also in an object store, recomputes each score and
+    verdict from the frames in its record, and lists every mismatch. Of a run
+    folder, it also compares every part with the manifest. It finds accidents
+    and careless edits. It cannot find a forger who changed records and run file
+    to match.
 
     Examples:
       deepscan verify videos.jsonl
@@ -71,7 +75,7 @@ def verify(
 
         def show(what: str, done: int, total: int) -> None:
             # Records are small but slow to recompute: kB, not MB.
-            unit, size = ("kB", 10**3) if what == "records" else ("MB", 10**6)
+            unit, size = {"records": ("kB", 10**3), "videos": ("MB", 10**6)}.get(what, ("", 1))
             view.count(f"checking {what}", done // size, total // size, unit, milestone=False)
 
         result = verify_run(records, root=root, models=model or (), on_progress=show)
@@ -80,13 +84,13 @@ def verify(
     return int(result.exit_code)
 
 
-def report_lines(records: Path, result: "Verification", width: int = WIDTH) -> Iterator[str]:
+def report_lines(records: str | Path, result: "Verification", width: int = WIDTH) -> Iterator[str]:
     """Yield the result as lines of at most `width` columns, except for names and hashes."""
     from deepscan.cli.wrapping import wrap
     from deepscan.scanning.summary import printable
-    from deepscan.scanning.verification import NOT_THERE
+    from deepscan.scanning.video_check import NOT_THERE
 
-    run = result.run
+    run, name = result.run, display_name(records)
     if run:
         tool, last = run.get("tool") or {}, (run.get("sessions") or [{}])[-1]
         ended = f"ended {_when(last['ended'])}" if last.get("ended") else "not ended"
@@ -105,14 +109,20 @@ def report_lines(records: Path, result: "Verification", width: int = WIDTH) -> I
     kinds = [finding.kind for finding in result.findings]
     bad, open_ = kinds.count("mismatch"), len(kinds) - kinds.count("mismatch")
     if not kinds:
-        yield printable(f"{records.name}: everything matches")
+        yield printable(f"{name}: everything matches")
     else:
         parts = [f"{bad:,} {'does' if bad == 1 else 'do'} not match"] * bool(bad)
         parts += [f"{open_:,} could not be checked"] * bool(open_)
-        yield from wrap(f"{printable(records.name)}: {', '.join(parts)}", width)
+        yield from wrap(f"{printable(name)}: {', '.join(parts)}", width)
     if any(finding.what == NOT_THERE for finding in result.findings):
         yield from wrap("Missing videos: if they were moved, add --root DIR with their folder.", width)
     yield from wrap(CLOSING, width)
+
+
+def display_name(records: str | Path) -> str:
+    """Return the last part of a path or address, with its slash at the end if it has one."""
+    text = str(records)
+    return text[text.rstrip("/").rfind("/") + 1 :]
 
 
 def _when(time: str) -> str:

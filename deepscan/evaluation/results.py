@@ -68,6 +68,7 @@ def report_scores(
     row: str | None = None,
     available: bool = False,
     metadata: Mapping[str, Any] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Report:
     """Measure scores from any source, by a protocol or for each of their data sets.
 
@@ -79,6 +80,7 @@ def report_scores(
         row: Method whose test sets and printed results are used; None for no method.
         available: Whether to skip test sets without scores.
         metadata: Source of the scores, for the report.
+        notes: Remarks on the scores for readers.
 
     Raises:
         UsageError: The scores lack a test set of the protocol.
@@ -110,6 +112,7 @@ def report_scores(
                     calibration=None,
                     missing=missing,
                     paper=_printed(protocol, test, row, level) if row else None,
+                    notes=notes,
                 )
             )
     means = printed_means(results, row, protocol.metrics[0] if protocol else "auc") if row else ()

@@ -15,13 +15,15 @@ from deepscan.evaluation.scores import LABEL_VALUES, Column, Scores, by_video, r
 from deepscan.scanning.fusion import select_model
 from deepscan.scanning.reading import open_records
 from deepscan.scanning.record_lines import recorded_path
+from deepscan.scanning.record_source import JournalRecords, RecordsLocation, ScanRecords
+from deepscan.storage.address import is_address
 
 LABEL_COLUMNS = ("file", "label")
 
 
 def read_scores_or_records(
     scores: Path | None,
-    records: Path | None,
+    records: ScanRecords | None,
     labels: Path | None,
     where: Sequence[str],
     vote: str,
@@ -31,8 +33,8 @@ def read_scores_or_records(
 
     Args:
         scores: A file for `read_scores`, or None.
-        records: A file for `read_scan_scores`, or None.
-        labels: The labels of the records.
+        records: Records for `read_scan_scores`, or None.
+        labels: The labels of the records, None for those in the manifest of their run.
         where: Conditions for `read_labels`.
         vote: `video`, or `group` for one vote per group and label.
         model: See `read_scan_scores`.
@@ -40,10 +42,12 @@ def read_scores_or_records(
     Raises:
         UsageError: Records are given without labels, or a file cannot be read.
     """
-    if bool(records) != bool(labels):
-        raise UsageError("--records and --labels must be used together", "give both, or neither")
-    if records and labels:
-        found = read_scan_scores(records, read_labels(labels, where), labels.stem, model)
+    if records is not None:
+        if labels is None and (where or isinstance(records, JournalRecords)):
+            raise UsageError("--records and --labels must be used together", "give both, or neither")
+        known = run_labels(records) if labels is None else read_labels(labels, where)
+        name = Path(records.name).stem if labels is None else labels.stem
+        found = read_scan_scores(records, known, name, model)
     else:
         assert scores is not None
         found = read_scores(scores)
@@ -87,20 +91,43 @@ def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, s
             raise UsageError(f"{path}: {row['file']} has the label {row['label']!r}", "write real or fake")
     labels: dict[Path, dict[str, str]] = {}
     for row in chosen:
-        if labels.setdefault((path.parent / row["file"]).resolve(), row) is not row:
+        if labels.setdefault(_key(row["file"], path.parent), row) is not row:
             raise UsageError(f"{path} lists {row['file']} twice", "remove one of the rows")
     return labels
 
 
+def run_labels(records: ScanRecords) -> dict[Path, dict[str, str]]:
+    """Return the labels in the manifest of a run, as `read_labels` does. Videos without one are left out.
+
+    Raises:
+        UsageError: There are none, or one is neither real nor fake.
+    """
+    labels = {}
+    for path, label in records.labels():
+        file = os.fsdecode(path)
+        if label.strip().lower() not in LABEL_VALUES:
+            raise UsageError(
+                f"{records.location}: {file} has the label {label!r} in its manifest",
+                "only real and fake can be evaluated: give the labels with --labels FILE.csv",
+            )
+        labels[_key(file)] = {"file": file, "label": label}
+    if not labels:
+        raise UsageError(f"{records.location} has no labels", "give them with --labels FILE.csv")
+    return labels
+
+
 def read_scan_scores(
-    records: Path, labels: Mapping[Path, Mapping[str, str]], name: str, model: str | None = None
+    location: RecordsLocation | ScanRecords,
+    labels: Mapping[Path, Mapping[str, str]],
+    name: str,
+    model: str | None = None,
 ) -> Scores:
     """Read the raw scores of labelled videos from a scan; videos without a record have no score.
 
     A video's raw score is that of the person who determined its score.
 
     Args:
-        records: The scan's `.jsonl` file.
+        location: The records, see `open_records`.
         labels: The labels from `read_labels`.
         name: Name of the videos as a data set.
         model: Name of the model whose scores to read; None for the combined scores of all models.
@@ -108,22 +135,26 @@ def read_scan_scores(
     Raises:
         UsageError: The file cannot be read, has no record of the videos, or no scores of the model.
     """
+    records = open_records(location)
+    found = {}
     try:
-        lines = open_records(records)
-        found = {Path(os.fsdecode(recorded_path(record))).resolve(): record for record in lines}
+        for record in records:
+            if (path := _key(os.fsdecode(recorded_path(record)))) in labels:
+                found[path] = record if model is None else select_model(record, model)
     except OSError as error:
         raise UsageError(
-            f"{records} cannot be read: {error.strerror}", "give a file from deepscan scan --out FILE.jsonl"
+            f"{records.location} cannot be read: {error.strerror}",
+            "give a file from deepscan scan --out FILE.jsonl",
         )
     except ContractError as error:
+        if not isinstance(records, JournalRecords):
+            raise
         raise UsageError(error.message, "give a file from deepscan scan --out FILE.jsonl")
-    if not found.keys() & labels.keys():
+    if not found:
         raise UsageError(
-            f"{records} has no record of any of the {len(labels)} labelled videos",
+            f"{records.location} has no record of any of the {len(labels)} labelled videos",
             "scan the files listed in the index; their paths are relative to its folder",
         )
-    if model is not None:
-        found = {path: select_model(record, model) for path, record in found.items()}
     rows = [(path, row, found.get(path)) for path, row in labels.items()]
     scores = [_raw(record) for _, _, record in rows]
     count = len(rows)
@@ -168,6 +199,16 @@ def group_votes(scores: Scores) -> Scores:
     one_each = np.minimum(videos.frames, 1)
     names = Column.of(videos.group_names())
     return by_video(replace(videos, video=names, kind=Column.of(kind_names), frames=one_each))
+
+
+def _key(file: str, folder: Path | None = None) -> Path:
+    """Return what identifies a video: its address, or its path with links resolved.
+
+    Args:
+        file: Its path or address.
+        folder: The folder that a path is relative to, None for the current one.
+    """
+    return Path(file) if is_address(file) else (folder or Path()).joinpath(file).resolve()
 
 
 def _raw(record: Mapping[str, Any] | None) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 from deepscan.metrics.proportion import wilson_interval
 from deepscan.report.run_info import RunInfo
 from deepscan.report.sentences import DRAWS
-from deepscan.scanning.reading import ScanRecords
+from deepscan.scanning.record_source import ScanRecords
 from deepscan.scanning.summary import counted
 
 #: Limits of every scan, whatever its model.

@@ -9,7 +9,7 @@ from typing import Any
 
 from deepscan.errors import ContractError
 from deepscan.report.standing import Standing
-from deepscan.scanning.reading import ScanRecords
+from deepscan.scanning.record_source import ScanRecords
 from deepscan.scanning.summary import VideoSummary, shown_warnings, summarise_record
 
 #: Progress callback: (what is counted, done, total).

@@ -1,5 +1,6 @@
 """Write the HTML page of a scan. It reads the records twice: for the overview, and for the details."""
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,9 +27,11 @@ from deepscan.report.run_info import RunInfo, read_run_info
 from deepscan.report.sentences import describe_errors, error_tag
 from deepscan.report.standing import read_standing
 from deepscan.report.video import VideoDetail, video_detail
-from deepscan.scanning.reading import RecordsLocation, ScanRecords, open_records
+from deepscan.scanning.reading import open_records
 from deepscan.scanning.record_lines import utc_now
+from deepscan.scanning.record_source import RecordsLocation, ScanRecords, is_run_folder
 from deepscan.scanning.summary import VERDICT_LABELS, counted, printable, shared_folder
+from deepscan.storage.address import is_address
 from deepscan.version import __version__
 
 #: A histogram is shown from this many videos with a score.
@@ -67,7 +70,8 @@ def write_page(
         sources: Where to take pictures from the videos; None to use the pictures stored by the scan.
         on_progress: Called with what is counted (megabytes read, videos read again, videos drawn), the number
             done and the total.
-        warn: Called with what the page lacks: the run's file, or pictures of a video, a line each.
+        warn: Called with what the page lacks: the run's file, videos of the run, or pictures of a video, a
+            line each.
         alarm: Called with what was changed since the scan, if anything was; the page says so at its top.
 
     Returns:
@@ -97,7 +101,7 @@ def write_page(
     notes = [f"{video.row.path}: {video.note}" for _, video in detailed if video.note]
     if gone:
         notes.insert(0, f"{gone}, the folder of pictures, is not next to the records")
-    for note in [*(() if run.described else run.notes), *notes]:
+    for note in [*run.lacks, *notes]:
         if warn is not None:
             warn(note)
     page = _template(run).render(
@@ -135,8 +139,15 @@ def write_page(
 
 
 def default_page(location: RecordsLocation) -> Path:
-    """Return the path of the page of a scan, unless another is named: next to the records."""
-    return Path(location).with_suffix(".html")
+    """Return the path of the page of a scan, unless another is named: next to the records.
+
+    The page of a run in an object store is in the current folder.
+    """
+    text = os.fspath(location)
+    if not is_run_folder(text):
+        return Path(text).with_suffix(".html")
+    folder = Path(text.rstrip("/").rpartition("/")[2] if is_address(text) else text)
+    return folder.with_name(f"{folder.resolve().name}.html")
 
 
 def _detailed(overview: Overview, most: int) -> list[OverviewRow]:

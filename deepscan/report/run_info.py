@@ -11,8 +11,10 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.error_rates import ErrorRates
 from deepscan.errors import ContractError, ExitCode
 from deepscan.faces.quality import QualityRule
-from deepscan.scanning.reading import ScanRecords
+from deepscan.scanning.record_source import ScanRecords
 
+#: Sessions that a page describes: a run on many machines may have thousands.
+MOST_SESSIONS = 8
 #: Exit codes of scans that ran to the end.
 FINISHED = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FOUND_FAKE)
 
@@ -50,6 +52,7 @@ class RunInfo:
         quality: Which faces count, None if the run is not described.
         facts: Further facts by name; empty if the run is not described.
         notes: What readers must know first.
+        lacks: Those of the notes that say what is missing to read.
         custody: The given entries of case, exhibit and examiner.
     """
 
@@ -58,6 +61,7 @@ class RunInfo:
     quality: QualityRule | None = None
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
     custody: Mapping[str, str] = field(default_factory=dict)
 
     def calibration_of(self, name: str = "") -> Calibration | None:
@@ -96,7 +100,9 @@ def read_run_info(records: ScanRecords, first: Mapping[str, Any] | None, count: 
             "and parameters are unknown, and scores over time are raw"
         )
         return RunInfo(
-            {name: ModelInfo(name, tuple(_engine(entry))) for name, entry in ran.items()}, notes=(note,)
+            {name: ModelInfo(name, tuple(_engine(entry))) for name, entry in ran.items()},
+            notes=(note,),
+            lacks=(note,),
         )
     try:
         if first is not None and first["run"] != run["id"]:
@@ -104,7 +110,7 @@ def read_run_info(records: ScanRecords, first: Mapping[str, Any] | None, count: 
                 f"{path} belongs to another run than the records",
                 "put the records next to the run file of the same run",
             )
-        return _described(run, ran, count)
+        return _described(run, ran, tuple(_notes(run, count, records.unfinished())))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ContractError(
             f"{path} was not written by this version of deepscan: {error!r}",
@@ -118,7 +124,9 @@ def _ran(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {model["name"]: model for model in models}
 
 
-def _described(run: Mapping[str, Any], ran: Mapping[str, Mapping[str, Any]], count: int) -> RunInfo:
+def _described(
+    run: Mapping[str, Any], ran: Mapping[str, Mapping[str, Any]], notes: tuple[str, ...]
+) -> RunInfo:
     model = run["model"]
     models = run.get("models") or ({model["name"]: model} if model else {})
     engines = run.get("engines") or dict.fromkeys(models, run["engine"])
@@ -127,7 +135,8 @@ def _described(run: Mapping[str, Any], ran: Mapping[str, Mapping[str, Any]], cou
         model["rule"] if len(models) > 1 else "",
         QualityRule(**run["parameters"]["quality"]),
         tuple(_facts(run)),
-        tuple(_notes(run["sessions"][-1], count)),
+        notes,
+        notes if "manifest" in run else (),
         {name: text for name, text in (run.get("custody") or {}).items() if text},
     )
 
@@ -168,7 +177,10 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "choice of model", run["choice"]["reason"]
     yield "parameters", ", ".join(_settings(run["parameters"]))
     yield "face finder", f"{run['faces']['name']}, {run['faces']['device']}"
-    for session in run["sessions"]:
+    sessions = run["sessions"]
+    if len(sessions) > MOST_SESSIONS:
+        yield "sessions", f"{len(sessions):,}; these are the first {MOST_SESSIONS}"
+    for session in sessions[:MOST_SESSIONS]:
         yield "command", shlex.join(session["command"])
         yield "in folder", session["folder"] or "one that no longer existed"
         end = f"to {session['ended']}, exit code {session['exit_code']}" if session["ended"] else "not ended"
@@ -190,7 +202,13 @@ def _settings(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{shown} {'none' if text is None else text}"
 
 
-def _notes(last: Mapping[str, Any], count: int) -> Iterator[str]:
+def _notes(run: Mapping[str, Any], count: int, unfinished: str) -> Iterator[str]:
+    if "manifest" in run:
+        rows = run["manifest"]["rows"]
+        if unfinished or count < rows:
+            yield unfinished or f"the run was not complete: {count:,} of its {rows:,} videos are on this page"
+        return
+    last = run["sessions"][-1]
     planned = last["videos"] + last["kept"]
     if last["ended"] is None:
         yield f"the run has not ended: {count} of {planned} videos are on this page"

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from deepscan.scanning import runfile
-from deepscan.scanning.reading import ScanRecords
 from deepscan.scanning.recomputation import JudgingRules, differences
+from deepscan.scanning.record_source import ScanRecords
 from deepscan.scanning.summary import VERDICT_LABELS
 
 #: `whole`: the records match the hash recorded by the run; `changed`: they do not; `open`: the run has

@@ -82,20 +82,26 @@ def read_journal(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line, parse_constant=_refuse_constant)
-                known = record["schema"] == SCHEMA and "path" in record and "status" in record
-            except (ValueError, KeyError, TypeError):
-                known = False
+            record = parse_record(line)
             if not line.endswith(b"\n") and (number > 1 or line.startswith(b"{")):
                 return
-            if not known:
+            if record is None:
                 raise ContractError(
                     f"{path}, line {number}, is not a record of this version",
                     "name another file, or scan again",
                 )
             yield offset, line, record
             offset += len(line)
+
+
+def parse_record(line: bytes | str) -> dict[str, Any] | None:
+    """Return the record in a line, None if it is not a record of this version."""
+    try:
+        record: dict[str, Any] = json.loads(line, parse_constant=_refuse_constant)
+        known = record["schema"] == SCHEMA and "path" in record and "status" in record
+    except (ValueError, KeyError, TypeError):
+        return None
+    return record if known else None
 
 
 def _refuse_constant(word: str) -> float:

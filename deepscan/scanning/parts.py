@@ -95,10 +95,7 @@ def write_part(rows: Iterable[PartRow], *, run: str, chunk: str) -> bytes:
     pa = _pyarrow()
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([_flat(row) for row in rows], _schema())
-    table = table.replace_schema_metadata(
-        {"deepscan.parts": str(VERSION), "deepscan.run": run, "deepscan.chunk": chunk}
-    )
+    table = pa.Table.from_pylist([_flat(row) for row in rows], part_schema(run=run, chunk=chunk))
     buffer = io.BytesIO()
     # A dictionary or a range of values of whole records would only take space.
     flat = [name for name in COLUMNS if name != "record"]
@@ -125,24 +122,61 @@ def read_part(content: bytes, source: str, columns: Sequence[str] | None = None)
         ContractError: It is damaged, is not a part, or was written by another version.
     """
     pa = _pyarrow()
-    import pyarrow.parquet as pq
 
+    file, facts = open_part(pa.BufferReader(content), source)
     try:
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        metadata = file.schema_arrow.metadata or {}
-        facts = {
-            key: metadata.get(f"deepscan.{key}".encode(), b"").decode() for key in ("parts", "run", "chunk")
-        }
-        if not facts["parts"]:
-            raise ContractError(f"{source} is not a part of a scan", PART_HINT)
-        if facts["parts"] != str(VERSION):
-            raise ContractError(f"{source} has version {facts['parts']}, not {VERSION}", PART_HINT)
-        if not file.schema_arrow.equals(_schema()):
-            raise ContractError(f"{source} has other columns than a part has", PART_HINT)
         table = file.read(columns=None if columns is None else list(columns))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ContractError(f"{source} is damaged: {first_line(error).rstrip('.')}", PART_HINT)
     return Part(facts["chunk"], facts["run"], table)
+
+
+def open_part(file: Any, source: str, hint: str = PART_HINT) -> tuple[Any, dict[str, str]]:
+    """Open a Parquet file with the columns of a part.
+
+    Args:
+        file: Its path, or a file of `pyarrow`.
+        source: Its name, for errors.
+        hint: What helps if it is not what it should be.
+
+    Returns:
+        A `pyarrow.parquet.ParquetFile`, and the `run` and `chunk` it belongs to; the chunk is empty in a file
+        that was made from many parts.
+
+    Raises:
+        ContractError: It is damaged, has other columns, or was written by another version.
+    """
+    pa = _pyarrow()
+    import pyarrow.parquet as pq
+
+    try:
+        opened = pq.ParquetFile(file, page_checksum_verification=True)
+        metadata = opened.schema_arrow.metadata or {}
+        facts = {
+            key: metadata.get(f"deepscan.{key}".encode(), b"").decode() for key in ("parts", "run", "chunk")
+        }
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ContractError(f"{source} is damaged: {error}", hint)
+    if not facts["parts"]:
+        raise ContractError(f"{source} is not a part of a scan", hint)
+    if facts["parts"] != str(VERSION):
+        raise ContractError(f"{source} has version {facts['parts']}, not {VERSION}", hint)
+    if not opened.schema_arrow.equals(_schema()):
+        raise ContractError(f"{source} has other columns than a part has", hint)
+    return opened, facts
+
+
+def part_schema(*, run: str, chunk: str = "") -> Any:
+    """Return the schema of a part: a `pyarrow.Schema`.
+
+    Args:
+        run: Identifier of the run.
+        chunk: Name of the chunk, empty for a file that is made from many parts.
+    """
+    _pyarrow()
+    return _schema().with_metadata(
+        {"deepscan.parts": str(VERSION), "deepscan.run": run, "deepscan.chunk": chunk}
+    )
 
 
 def _flat(row: PartRow) -> dict[str, Any]:

@@ -1,164 +1,38 @@
 """Read the records of a scan, wherever the scan has written them."""
 
-import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from deepscan.scanning.journal import read_journal
-
-if TYPE_CHECKING:
-    from deepscan.scanning.output import ScanOutput
-    from deepscan.scanning.picture_folder import PictureFolder
-
-#: What the command line and the Python API accept as the place of records.
-RecordsLocation: TypeAlias = str | os.PathLike[str]
+from deepscan.scanning.record_source import (
+    TABLE,
+    JournalRecords,
+    RecordsLocation,
+    ScanRecords,
+    is_run_folder,
+)
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedRecord:
-    """A record and where it is.
-
-    Attributes:
-        place: Where it is, for `ScanRecords.at`.
-        done: How much was read with it, in `ScanRecords.unit`.
-        record: The record.
-    """
-
-    place: int
-    done: int
-    record: dict[str, Any]
-
-
-class ScanRecords(ABC):
-    """The records of one scan, read from the start or one by one.
-
-    Attributes:
-        location: Where they are, for messages.
-        name: The last part of it.
-        unit: What `size` and `PlacedRecord.done` count.
-    """
-
-    location: str
-    name: str
-    unit: Literal["bytes", "videos"]
-
-    @property
-    @abstractmethod
-    def run_file(self) -> str:
-        """The file that describes the run, for messages."""
-
-    @property
-    @abstractmethod
-    def pictures(self) -> "PictureFolder | None":
-        """The folder of the run's pictures; None if runs of this kind have none."""
-
-    @abstractmethod
-    def size(self) -> int:
-        """Return how much there is to read, in `unit`."""
-
-    @abstractmethod
-    def placed(self) -> Iterator[PlacedRecord]:
-        """Yield each record with its place.
-
-        Raises:
-            ContractError: This is not the output of a scan of this version.
-        """
-
-    @abstractmethod
-    def at(self, places: Iterable[int]) -> Iterator[dict[str, Any]]:
-        """Yield the records at the given places, after all were read once with `placed`."""
-
-    @abstractmethod
-    def run(self) -> dict[str, Any] | None:
-        """Return the description of the run, None if it is missing.
-
-        Raises:
-            ContractError: It cannot be read, or is not from this version.
-        """
-
-    @abstractmethod
-    def sha256(self) -> str:
-        """Return the SHA-256 of all records as they are now, to compare with that of the run."""
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield each record; errors are those of `placed`."""
-        return (each.record for each in self.placed())
-
-
-class JournalRecords(ScanRecords):
-    """The records in a `.jsonl` file. An incomplete last line, left by a crash, is skipped.
-
-    Args:
-        path: The file. It is opened when records are read.
-
-    Attributes:
-        path: The file.
-    """
-
-    unit = "bytes"
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.location, self.name = path, str(path), path.name
-
-    @property
-    def run_file(self) -> str:
-        """The path of `*.run.json`."""
-        return str(self._output.run)
-
-    @property
-    def pictures(self) -> "PictureFolder":
-        """The folder of pictures next to the file."""
-        return self._output.pictures
-
-    def size(self) -> int:
-        """Return the size of the file in bytes."""
-        return self.path.stat().st_size
-
-    def placed(self) -> Iterator[PlacedRecord]:
-        """Yield each record; its place is the offset of its line.
-
-        Raises:
-            ContractError: The file is not a journal of this version.
-        """
-        for offset, line, record in read_journal(self.path):
-            yield PlacedRecord(offset, offset + len(line), record)
-
-    def at(self, places: Iterable[int]) -> Iterator[dict[str, Any]]:
-        """Yield the records at the given offsets."""
-        with self.path.open("rb") as file:
-            for place in places:
-                file.seek(place)
-                yield json.loads(file.readline())
-
-    def run(self) -> dict[str, Any] | None:
-        """Return the description in `*.run.json` next to the file, None if there is none."""
-        from deepscan.scanning import runfile
-
-        file = self._output.run
-        return runfile.read(file) if file.exists() else None
-
-    def sha256(self) -> str:
-        """Return the SHA-256 of the file."""
-        from deepscan.cards import sha256_of
-
-        return sha256_of(self.path)
-
-    @property
-    def _output(self) -> "ScanOutput":
-        # Imported here, so that records can be read quickly, and from a file of any name.
-        from deepscan.scanning.output import ScanOutput
-
-        return ScanOutput(self.path)
-
-
-def open_records(location: RecordsLocation) -> ScanRecords:
+def open_records(location: RecordsLocation | ScanRecords) -> ScanRecords:
     """Open the records of a scan for reading.
 
     Args:
-        location: The `.jsonl` file that `deepscan scan --out` wrote.
+        location: The `.jsonl` file that `deepscan scan --out` wrote, a run folder or its address, or a
+            `.parquet` file that `deepscan compact` wrote. Records that are open are returned unchanged.
+
+    Raises:
+        UsageError: It is a folder without a run, or an address where no run can be.
+        ContractError: It is a run folder of another version.
+        MissingError: A package that is needed to read it is missing.
     """
-    return JournalRecords(Path(location))
+    if isinstance(location, ScanRecords):
+        return location
+    text = os.fspath(location)
+    if is_run_folder(text):
+        from deepscan.scanning.folder_records import FolderRecords
+
+        return FolderRecords(text)
+    if text.endswith(TABLE):
+        from deepscan.scanning.record_table import TableRecords
+
+        return TableRecords(Path(text))
+    return JournalRecords(Path(text))

@@ -6,10 +6,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from deepscan.cards import sha256_of
-from deepscan.errors import ExitCode
+from deepscan.errors import ContractError, ExitCode
 from deepscan.scanning import runfile
-from deepscan.scanning.model_check import Finding
+from deepscan.scanning.folder_records import FolderRecords
+from deepscan.scanning.model_check import Finding, FindingKind
+from deepscan.scanning.record_source import JournalRecords
+from deepscan.scanning.record_table import TableRecords
+from deepscan.scanning.run_audit import Audit
 from deepscan.scanning.writers import WRITERS
 
 #: Exit codes of scans that ran to the end.
@@ -34,12 +37,12 @@ def check_run_file(run: Mapping[str, Any], file: str) -> Iterator[Finding]:
         )
 
 
-def check_records_file(run: Mapping[str, Any], records: Path) -> Iterator[Finding]:
+def check_records_file(run: Mapping[str, Any], records: JournalRecords | TableRecords) -> Iterator[Finding]:
     """Yield how a file of records differs from the hash in its run's record, or that there is none.
 
     Args:
         run: The run's record.
-        records: The journal.
+        records: The records in one file.
     """
     recorded, sessions = run.get("records"), run.get("sessions") or [{}]
     if not recorded:
@@ -53,8 +56,8 @@ def check_records_file(run: Mapping[str, Any], records: Path) -> Iterator[Findin
             else "The run was interrupted or is still going, so its file has no final hash: a removed record "
             "would not be noticed. Finish it with scan --resume.",
         )
-    elif (found := sha256_of(records)) != recorded["sha256"]:
-        lines = records.read_bytes().count(b"\n")
+    elif (found := records.sha256()) != recorded["sha256"]:
+        lines = _count(records)
         counted = (
             "" if lines == recorded["count"] else f" It had {recorded['count']} records and has {lines}."
         )
@@ -66,6 +69,61 @@ def check_records_file(run: Mapping[str, Any], records: Path) -> Iterator[Findin
             found,
             "It was changed after the run ended. If a score or a verdict was changed, the findings below "
             f"show where.{counted}",
+        )
+    rows = (run.get("manifest") or {}).get("rows")
+    if recorded and rows is not None and recorded["count"] < rows:
+        yield Finding(
+            "unchecked",
+            records.name,
+            f"not complete: {recorded['count']:,} of {rows:,} videos of the run",
+            meaning="It was made by deepscan compact --partial, before the run was complete.",
+        )
+
+
+def _count(records: JournalRecords | TableRecords) -> int | None:
+    """Return the number of records in a file that was changed, None if it cannot be read."""
+    if isinstance(records, JournalRecords):
+        return records.path.read_bytes().count(b"\n")
+    try:
+        return records.size()
+    except ContractError:
+        return None
+
+
+def check_parts(records: FolderRecords, audit: Audit) -> Iterator[Finding]:
+    """Yield which parts of a run are missing or wrong, and whether all are those that were sealed.
+
+    Args:
+        records: The records in a run folder.
+        audit: The audit of its parts.
+    """
+    sealed = records.run()["records"]
+    gone = "The run was complete: a part was deleted afterwards."
+    open_ = "The run is not complete. Run the scan again: it scans what is missing."
+    wrong = (
+        "Its rows are not those of its chunk, or it is damaged. Delete it and run the scan again: it scans "
+        "these videos again."
+    )
+    kind: FindingKind = "mismatch" if audit.wrong or sealed else "unchecked"
+    meaning = wrong if audit.wrong else gone if sealed else open_
+    for line in audit.lines:
+        yield Finding(kind, records.name, line, meaning=meaning)
+    if more := audit.missing + audit.wrong - len(audit.lines):
+        yield Finding(kind, records.name, f"and {more:,} more parts", meaning=meaning)
+    if sealed is None and audit.complete:
+        meaning = (
+            "A removed record would be noticed, an edited one may not. Run the scan again: it seals the run."
+        )
+        yield Finding("unchecked", records.name, "hash of the parts: not recorded", meaning=meaning)
+    elif sealed is not None and audit.complete and sealed["sha256"] != audit.sha256:
+        yield Finding(
+            "mismatch",
+            records.name,
+            "SHA-256 of the parts",
+            sealed["sha256"],
+            audit.sha256,
+            "A part was changed after the run ended. If a score or a verdict was changed, the findings below "
+            "show where.",
         )
 
 

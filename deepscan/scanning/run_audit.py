@@ -177,14 +177,19 @@ def _examine(folder: RunFolder, chunk: Chunk) -> _Result:
         return None
     except ContractError as error:
         return error.message
-    problem = _difference([row.path for row in chunk.rows], part.paths)
+    problem = row_difference([row.path for row in chunk.rows], part.paths)
     if problem is not None:
         return f"{name}: {problem}"
     return hashlib.sha256(content).hexdigest(), len(content)
 
 
-def _difference(expected: Sequence[bytes], found: Sequence[bytes]) -> str | None:
-    """Return how the paths of a part differ from those of its chunk, None if they do not."""
+def row_difference(expected: Sequence[bytes], found: Sequence[bytes]) -> str | None:
+    """Return how the paths of a part differ from those of its chunk, None if they do not.
+
+    Args:
+        expected: Paths of the rows of the chunk.
+        found: Paths of the rows of the part.
+    """
     if list(expected) == list(found):
         return None
     known, seen = set(expected), set[bytes]()

@@ -1,34 +1,37 @@
 """Check whether a scan's records, videos, pictures and models are unchanged since the scan ended."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deepscan.errors import ContractError, ExitCode
 from deepscan.outcomes import shot_label, track_label
 from deepscan.scanning import runfile
-from deepscan.scanning.model_check import Finding, FindingKind, check_model, run_detectors, run_models
-from deepscan.scanning.paths import place_of
+from deepscan.scanning.folder_records import FolderRecords
+from deepscan.scanning.model_check import Finding, check_model, run_detectors, run_models
 from deepscan.scanning.picture_check import check_picture, folder_gone, strange_pictures
 from deepscan.scanning.picture_folder import PictureFolder
-from deepscan.scanning.reading import JournalRecords, RecordsLocation, ScanRecords, open_records
+from deepscan.scanning.reading import open_records
 from deepscan.scanning.recomputation import JudgingRules, differences
 from deepscan.scanning.record_lines import recorded_path
-from deepscan.scanning.records_check import check_records_file, check_run_file, check_table, made_table
-from deepscan.scanning.sources import is_object
-from deepscan.storage.copies import CopySpace
-from deepscan.storage.errors import ObjectError
-from deepscan.storage.fetch import Fetcher
+from deepscan.scanning.record_source import JournalRecords, RecordsLocation, ScanRecords
+from deepscan.scanning.record_table import TableRecords
+from deepscan.scanning.records_check import (
+    check_parts,
+    check_records_file,
+    check_run_file,
+    check_table,
+    made_table,
+)
+from deepscan.scanning.video_check import RecordedVideo, check_videos
 
-#: Progress callback: (`records` or `videos`, bytes read, total bytes).
+#: Progress callback: (`records` or `videos`, bytes read, total bytes), or (`parts` or `scores`, number
+#: checked, number of all).
 OnBytesRead = Callable[[str, int, int], None]
 
-#: Reported for a video that is no longer at its path.
-NOT_THERE = "the video was not found"
-_CHUNK = 1 << 20
 #: Errors caused by records and runs that this version would not write.
 _MALFORMED = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
@@ -62,17 +65,6 @@ class Verification:
         return ExitCode.SOME_FAILED if kinds else ExitCode.OK
 
 
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """A video according to its record."""
-
-    path: bytes
-    shown: str
-    sha256: str
-    changed: bool
-    size: int
-
-
 def verify_run(
     location: RecordsLocation,
     *,
@@ -94,8 +86,11 @@ def verify_run(
     """
     result = Verification()
     records = open_records(location)
-    _check_files(result, records)
-    inputs, pictures = _check_records(result, records, on_progress)
+    _check_files(result, records, on_progress)
+    if isinstance(records, FolderRecords):
+        # Wrong parts are among the findings already.
+        records = records.lenient()
+    videos, pictures = _check_records(result, records, on_progress)
     if records.pictures is not None:
         _check_pictures(result, pictures, records.pictures)
     if isinstance(records, JournalRecords):
@@ -110,11 +105,13 @@ def verify_run(
             f"{records.run_file} was not written by this version of deepscan: {error!r}",
             "restore it, or scan again",
         )
-    _check_inputs(result, inputs, root, on_progress)
+    show = on_progress and partial(on_progress, "videos")
+    for found in check_videos(videos, root, show):
+        result.count("videos", found)
     return result
 
 
-def _check_files(result: Verification, records: ScanRecords) -> None:
+def _check_files(result: Verification, records: ScanRecords, on_progress: OnBytesRead | None) -> None:
     run, name = records.run(), os.path.basename(records.run_file)
     if run is None:
         meaning = (
@@ -123,25 +120,34 @@ def _check_files(result: Verification, records: ScanRecords) -> None:
         result.count("run's file", [Finding("missing", name, "the run's file", meaning=meaning)])
         return
     result.run = run
+    if isinstance(records, FolderRecords):
+        # An edited run.json is refused when the folder is opened.
+        result.count("run's file", [])
+        show = on_progress and partial(on_progress, "parts")
+        found = list(check_parts(records, records.audit(show)))
+        audit = records.audit()
+        result.findings += found
+        result.checked["parts"] = audit.done, audit.done + audit.missing + audit.wrong
+        return
     if runfile.OWN_HASH in run:
         result.count("run's file", list(check_run_file(run, name)))
-    if isinstance(records, JournalRecords):
-        result.count("records file", list(check_records_file(run, records.path)))
+    if isinstance(records, JournalRecords | TableRecords):
+        result.count("records file", list(check_records_file(run, records)))
 
 
 def _check_records(
     result: Verification, records: ScanRecords, on_progress: OnBytesRead | None
-) -> tuple[list[_Input], list[tuple[str, Mapping[str, Any]]]]:
+) -> tuple[list[RecordedVideo], list[tuple[str, Mapping[str, Any]]]]:
     """Check each record by itself; return the videos, and the path of its video with each picture."""
     rules = _rules(result)
-    inputs: list[_Input] = []
+    videos: list[RecordedVideo] = []
     paths: set[bytes] = set()
     pictures: list[tuple[str, Mapping[str, Any]]] = []
     size = records.size()
     for each in records.placed():
         record = each.record
         if on_progress is not None:
-            on_progress("records", each.done, size)
+            on_progress("records" if records.unit == "bytes" else "scores", each.done, size)
         found = list(_record(record, result.run, rules))
         if (path := recorded_path(record)) in paths:
             meaning = "A scan writes one record per video. This one was added or copied later."
@@ -152,10 +158,11 @@ def _check_records(
             result.count("scores, verdicts", found)
         if path not in paths and isinstance(record.get("sha256"), str):
             changed = record["status"] == "changed"
-            inputs.append(_Input(path, record["path"], record["sha256"], changed, int(record["bytes"] or 0)))
+            length = record["bytes"] if isinstance(record.get("bytes"), int) else 0
+            videos.append(RecordedVideo(path, record["path"], record["sha256"], length, changed))
         paths.add(path)
         pictures += ((record["path"], entry) for entry in _pictures_of(record))
-    return inputs, pictures
+    return videos, pictures
 
 
 def _rules(result: Verification) -> JudgingRules | None:
@@ -252,71 +259,3 @@ def _check_pictures(
             result.count("pictures", [Finding("mismatch", path, "its pictures", meaning=meaning)])
     for strange in strange_pictures(folder, named, finished=bool(result.run.get("records"))):
         result.count("pictures", [strange])
-
-
-def _check_inputs(
-    result: Verification, inputs: Sequence[_Input], root: Path | None, on_progress: OnBytesRead | None
-) -> None:
-    places = [place_of(video.path, root) for video in inputs]
-    objects = {video.path for video in inputs if root is None and is_object(video.path)}
-    total = sum(os.path.getsize(place) for place in places if place is not None)
-    total += sum(video.size for video in inputs if video.path in objects)
-    read, fetcher = 0, Fetcher(CopySpace())
-    for video, place in zip(inputs, places, strict=True):
-        if place is None and video.path not in objects:
-            result.count("videos", [Finding("missing", video.shown, NOT_THERE)])
-            continue
-        try:
-            if place is None:
-                found, read = _hash_object(fetcher, os.fsdecode(video.path)), read + video.size
-                if on_progress is not None:
-                    on_progress("videos", read, total)
-            else:
-                found, read = _hash(place, read, total, on_progress)
-        except OSError as error:
-            result.count("videos", [Finding("unchecked", video.shown, f"cannot be read: {error.strerror}")])
-            continue
-        except ObjectError as failure:
-            kind: FindingKind = "missing" if failure.problem == "missing" else "unchecked"
-            result.count("videos", [Finding(kind, video.shown, failure.detail)])
-            continue
-        if found == video.sha256:
-            result.count("videos", [])
-            continue
-        where = "" if place is None or place == video.path else f" Checked file: {os.fsdecode(place)}."
-        meaning = "This is not the file that was scanned: the record does not apply to it."
-        if video.changed:
-            meaning = "It changed while it was being scanned, so the record has no score."
-        result.count(
-            "videos",
-            [Finding("mismatch", video.shown, "SHA-256 of the video", video.sha256, found, meaning + where)],
-        )
-
-
-def _hash_object(fetcher: Fetcher, address: str) -> str:
-    """Return the SHA-256 of an object.
-
-    Raises:
-        ObjectError: It cannot be read.
-        DeepscanError: No object of its store can be read.
-    """
-    try:
-        found = fetcher.fetch(address)
-    except ObjectError as failure:
-        if failure.ends_run(address):
-            raise failure.of_run(address) from failure
-        raise
-    found.copy.close()
-    return found.sha256
-
-
-def _hash(path: bytes, before: int, total: int, on_progress: OnBytesRead | None) -> tuple[str, int]:
-    """Return the SHA-256 of a file, and the total number of bytes read so far."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            before += len(chunk)
-            if on_progress is not None:
-                on_progress("videos", before, total)
-    return digest.hexdigest(), before
