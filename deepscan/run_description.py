@@ -324,13 +324,16 @@ class RunSession(JsonObject):
         kept: Number of records that it kept from earlier sessions.
         timeout: Seconds that decoding a file may take.
         workers: Number of processes that decode.
-        frame_buffer: What frames are passed in: `memory`, or `file` for a temporary file.
+        frame_buffer: What frames are passed in: `memory`, or `file` for a temporary file; null in a run
+            folder if nothing was left to scan.
         inputs: What it was asked to scan.
         inputs_checked: How it was decided which records of earlier sessions are kept: with `mtime`, a file
             has the recorded size and time of modification, or else the recorded hash; with `sha256`, every
             file was hashed. Null if there were no records.
         libraries: Version of each library.
         machine: The machine.
+        id: Identifier of the session; only in a run folder.
+        shard: The share of the run, such as `1/4`; only in a run folder.
     """
 
     command: tuple[str, ...]
@@ -342,11 +345,45 @@ class RunSession(JsonObject):
     kept: Count
     timeout: float
     workers: Positive
-    frame_buffer: Literal["memory", "file"]
+    frame_buffer: Literal["memory", "file"] | None
     inputs: RunInputs | None = None
     inputs_checked: Literal["mtime", "sha256"] | None = None
     libraries: Mapping[str, str]
     machine: RunMachine
+    id: Annotated[str | None, OMIT] = None
+    shard: Annotated[str | None, OMIT] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunManifestFile(JsonObject):
+    """A file of the manifest of a run folder.
+
+    Attributes:
+        name: Its name in the folder `manifest`.
+        rows: Number of its rows.
+        sha256: SHA-256 of the file.
+    """
+
+    name: str
+    rows: Positive
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunManifest(JsonObject):
+    """The videos of a run folder, in order.
+
+    Attributes:
+        rows: Number of videos.
+        chunk: Number of videos in a chunk; the last one may have fewer.
+        digest: SHA-256 of all rows.
+        files: The files with the rows.
+    """
+
+    rows: Positive
+    chunk: Positive
+    digest: Sha256
+    files: tuple[RunManifestFile, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,15 +392,19 @@ class RunSeal(JsonObject):
 
     Attributes:
         count: Number of records.
-        bytes: Size of the file of records.
-        sha256: SHA-256 of the file of records.
+        bytes: Size of the file of records, or of all parts of a run folder.
+        sha256: SHA-256 of the file of records, or over the names and hashes of the parts.
         table: Name of the table that was made of them, null if there is none.
+        run: Identifier of the run; only in a run folder.
+        parts: Number of parts; only in a run folder.
     """
 
     count: Count
     bytes: Count
     sha256: Sha256
     table: str | None = None
+    run: Annotated[str | None, OMIT] = None
+    parts: Annotated[Positive | None, OMIT] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,6 +429,8 @@ class RunDescription(JsonObject):
         sessions: The starts of the command.
         records: State of the records when the run ended, null while it runs.
         own_sha256: SHA-256 of the rest of this file, as canonical JSON.
+        inputs: What the run was begun with; only in a run folder.
+        manifest: The videos; only in a run folder.
     """
 
     schema: Literal[1]
@@ -407,3 +450,5 @@ class RunDescription(JsonObject):
     sessions: tuple[RunSession, ...]
     records: RunSeal | None = None
     own_sha256: Annotated[Sha256 | None, OMIT] = None
+    inputs: Annotated[RunInputs | None, OMIT] = None
+    manifest: Annotated[RunManifest | None, OMIT] = None

@@ -20,10 +20,14 @@ from deepscan.json_objects import OMIT, JsonObject, Limit, _keys
 from deepscan.outcomes import STATUSES
 from deepscan.records import Record
 from deepscan.run_description import RunDescription
+from deepscan.scanning.chunks import ManifestRow, Shard
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.run import run_scan
+from deepscan.scanning.run_folder import RunFolder
+from deepscan.scanning.shard_run import ShardJob, run_shard
 from tests import toy
 from tests.command import SAMPLES
 
@@ -126,6 +130,28 @@ def test_what_a_scan_writes_fits_the_schemas_and_comes_back_as_it_was(scanned, s
         assert hopper.faces[0].explanation is not None
         patches = hopper.faces[0].explanation["toy"]["patches"]
         assert isinstance(patches, deepscan.ExplanationMaps) and (patches.grid, len(patches.maps)) == (4, 3)
+
+
+@pytest.mark.slow
+def test_what_shards_write_fits_the_schemas(videos, schemas, tmp_path):
+    of_record, of_run = schemas
+    rows = [ManifestRow(path) for path in videos]
+    inputs = ScanInputs(("/videos",))
+    options = ScanOptions(str(toy.model(tmp_path / "toy")), frames=2)
+    for number in (1, 2, 1):
+        run_shard(ShardJob(str(tmp_path / "run"), Shard(number, 2), 2, inputs, lambda: rows), options)
+    folder = RunFolder.open(str(tmp_path / "run"))
+    run = folder.describe()
+    of_run.validate(run)
+    typed = RunDescription.from_json(run)
+    assert typed.to_json() == run
+    assert [session.shard for session in typed.sessions] == ["1/2", "2/2", "1/2"]
+    assert [session.frame_buffer is None for session in typed.sessions] == [False, False, True]
+    assert typed.manifest.rows == typed.records.count == len(rows)
+    for chunk in folder.chunks():
+        for record in folder.read_part(chunk.name).records():
+            of_record.validate(record)
+            assert Record.from_json(record).to_json() == record
 
 
 @pytest.mark.parametrize("status", STATUSES)

@@ -166,6 +166,7 @@ def run_shard(
             workers=worker.decoders,
             frame_buffer=buffer,
             inputs=job.inputs.to_json() if job.inputs else None,
+            inputs_checked=None,  # the parts decide what is left, not the files
             shard=str(job.shard),
         )
         session = {"id": runfile.new_id(), **run["sessions"][0]}
