@@ -35,6 +35,7 @@ def scan_table(
     width: int,
     *,
     most: int | None = None,
+    total: int | None = None,
     out: Path | None = None,
     calibration: Calibration | None = None,
 ) -> Text:
@@ -44,11 +45,11 @@ def scan_table(
         rows: Summaries of the videos, in any order.
         width: Width of the terminal in columns.
         most: Most rows to show; None for all.
+        total: Number of videos, if there are more than rows.
         out: File of all records, for the line that counts the other rows.
         calibration: Calibration if there is one model, so that no score is rounded past a threshold.
     """
-    ordered = sorted(rows, key=lambda row: row.rank)
-    shown = ordered[:most]
+    shown = sorted(rows, key=lambda row: row.rank)[:most]
     # The root folder tells nothing, and the current folder is obvious.
     shared = shared_folder(row.path for row in shown) if len(shown) > 1 else ""
     folder = shown_path(shared) if shared.strip("/") else ""
@@ -75,9 +76,43 @@ def scan_table(
             notes.append(f"same content as {printable(equal) if folder else shown_path(equal)}")
         for note in notes:
             lines += _plain(wrap(note, width, layout.note_indent), "dim")
-    if left := len(ordered) - len(shown):
+    if left := (total or len(rows)) - len(shown):
         lines += _plain(wrap(f"... and {left:,} more in {out}", width), "dim")
     return Text("\n").join(lines)
+
+
+class WorstRows:
+    """Summaries of the videos of a scan, of which only those that a table shows are kept.
+
+    Args:
+        most: Most rows of the table; None for all.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._rows: list[VideoSummary] = []
+        self.count = 0
+        self.judged = False
+        #: Number of videos on which several models voted, and of those on which they agree.
+        self.voted, self.agreed = 0, 0
+
+    def add(self, row: VideoSummary) -> None:
+        """Add a video."""
+        self.count += 1
+        self.judged = self.judged or row.verdict is not None
+        if row.agreement:
+            agreeing, voting = row.agreement
+            self.voted, self.agreed = self.voted + 1, self.agreed + (agreeing == voting)
+        self._rows.append(row)
+        # Sorting rarely costs little.
+        if self._most is not None and len(self._rows) >= 20 * self._most:
+            self._rows = sorted(self._rows, key=lambda row: row.rank)[: self._most]
+
+    def table(self, width: int, *, out: Path | None, calibration: Calibration | None) -> Text:
+        """Return the table, see `scan_table`."""
+        return scan_table(
+            self._rows, width, most=self._most, total=self.count, out=out, calibration=calibration
+        )
 
 
 class _Layout:

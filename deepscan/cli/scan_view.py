@@ -12,7 +12,7 @@ from rich.text import Text
 
 from deepscan.cards import Calibration
 from deepscan.cli.progress import VideoProgress, videos
-from deepscan.cli.scan_table import STYLES, scan_table, shown_path
+from deepscan.cli.scan_table import STYLES, WorstRows, shown_path
 from deepscan.cli.streams import hand_on, is_pipe, is_terminal, stdout_console
 from deepscan.cli.wrapping import wrap
 from deepscan.error_rates import ErrorRates
@@ -24,7 +24,6 @@ from deepscan.scanning.record_lines import dump_line, path_fields
 from deepscan.scanning.run import RunSummary, ScanListener
 from deepscan.scanning.summary import (
     VERDICT_LABELS,
-    VideoSummary,
     counted,
     describe_outcomes,
     printable,
@@ -55,7 +54,7 @@ class ScanView(VideoProgress, ScanListener):
         super().__init__("plain" if plain else style, outcomes=True, console=console)
         self._out = out
         self._stdout = stdout_console()
-        self._rows: list[VideoSummary] = []
+        self._rows = WorstRows(None if out is None else MOST_ROWS)
         self._before, self._copied, self._folder = 0, 0, ""
         self._models: Mapping[str, Any] = {}
         self._cautions: list[str] = []
@@ -101,8 +100,9 @@ class ScanView(VideoProgress, ScanListener):
 
     def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
         """Start to count."""
-        self._rows += [summarise_record(record) for record in kept]
-        self._before = len(self._rows)
+        for record in kept:
+            self._rows.add(summarise_record(record))
+        self._before = self._rows.count
         self._begin_videos("scanning", todo)
         if self._before:
             self.note(f"{videos(self._before)} already scanned, {todo:,} to scan")
@@ -124,7 +124,7 @@ class ScanView(VideoProgress, ScanListener):
         if self._lines:
             hand_on(dump_line(record) + "\n", self._out)
         else:
-            self._rows.append(summarise_record(record))
+            self._rows.add(summarise_record(record))
         name = self._called(record["path"])
         self._count_video(name, record["status"], record["detail"], record["verdict"])
 
@@ -135,12 +135,12 @@ class ScanView(VideoProgress, ScanListener):
     def show_table(self) -> None:
         """Print the table, unless stdout got the records one by one."""
         self._close()
-        if self._lines or not self._rows:
+        if self._lines or not self._rows.count:
             return
-        width, most = self._stdout.width, None if self._out is None else MOST_ROWS
+        width = self._stdout.width
         one = next(iter(self._models.values()))["calibration"] if len(self._models) == 1 else None
         calibration = Calibration.from_json(one) if one else None
-        table = scan_table(self._rows, width, most=most, out=self._out, calibration=calibration)
+        table = self._rows.table(width, out=self._out, calibration=calibration)
         words = [line for each in self._about_models() for line in wrap(each, width)]
         with self._stdout.capture() as capture:
             self._stdout.print(table, soft_wrap=True, highlight=False)
@@ -166,10 +166,8 @@ class ScanView(VideoProgress, ScanListener):
                 self.note(line)
         for line in self._cautions:
             self.note(line)
-        votes = [row.agreement for row in self._rows if row.agreement]
-        if votes:
-            same = sum(agreeing == voting for agreeing, voting in votes)
-            self.note(f"the models agree on {same:,} of {videos(len(votes))}")
+        if self._rows.voted:
+            self.note(f"the models agree on {self._rows.agreed:,} of {videos(self._rows.voted)}")
         if self._out:
             records = self._out.with_suffix(".jsonl")
             table = "" if records == self._out else f", table: {self._out}"
@@ -191,9 +189,7 @@ class ScanView(VideoProgress, ScanListener):
 
     def _about_models(self) -> list[str]:
         """Return thresholds and error rates of each model; nothing if no video has a verdict."""
-        if not sum(self._outcomes[verdict] for verdict in get_args(Verdict)) and not any(
-            row.verdict for row in self._rows
-        ):
+        if not sum(self._outcomes[verdict] for verdict in get_args(Verdict)) and not self._rows.judged:
             return []
         return [about_model(name, model) for name, model in self._models.items()]
 

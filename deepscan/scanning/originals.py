@@ -43,8 +43,17 @@ class DigestMap:
 
     def add(self, digest: bytes, place: int) -> None:
         """Add a digest of `DIGEST` bytes; one that is already there keeps its place."""
-        if self.find(digest) is not None:
-            return
+        if self.find(digest) is None:
+            self._add(digest, place)
+
+    def put(self, digest: bytes, place: int) -> None:
+        """Add a digest of `DIGEST` bytes, or give it another place."""
+        if digest not in self._recent and (at := self._sorted_at(digest)) is not None:
+            self._places[at] = place
+        else:
+            self._add(digest, place)
+
+    def _add(self, digest: bytes, place: int) -> None:
         self._recent[digest] = place
         if len(self._recent) < RECENT:
             return
@@ -56,12 +65,18 @@ class DigestMap:
 
     def find(self, digest: bytes) -> int | None:
         """Return the place of a digest, None if it is not there."""
-        if (place := self._recent.get(digest)) is not None or not len(self._digests):
+        if (place := self._recent.get(digest)) is not None:
             return place
+        at = self._sorted_at(digest)
+        return None if at is None else int(self._places[at])
+
+    def _sorted_at(self, digest: bytes) -> int | None:
+        if not len(self._digests):
+            return None
         # NumPy drops zeros at the end of a string.
         at = int(np.searchsorted(self._digests, np.bytes_(digest)))
         there = at < len(self._digests) and bool(self._digests[at] == digest.rstrip(b"\0"))
-        return int(self._places[at]) if there else None
+        return at if there else None
 
 
 class Originals:

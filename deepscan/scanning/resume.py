@@ -20,6 +20,7 @@ from deepscan.scanning.journal import JournalEntry
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.path_spool import PathSet, PathSpool
 from deepscan.scanning.paths import ScanInputs, identity
+from deepscan.scanning.recorded import RecordedEntries
 from deepscan.scanning.runfile import FREE_PARAMETERS, typed_option
 from deepscan.scanning.sources import ScanItem, append_item, is_object, listed_items
 from deepscan.storage.copies import CopySpace
@@ -43,7 +44,7 @@ class ResumePlan:
         etags: ETags of the objects among these, see `ScanPaths.etags`.
     """
 
-    kept: tuple[JournalEntry, ...]
+    kept: Sequence[JournalEntry]
     todo: Sequence[bytes]
     etags: Sequence[bytes] = ()
 
@@ -116,7 +117,7 @@ def _found_again(model: str, run: Mapping[str, Any]) -> str:
 
 def plan(
     paths: Iterable[bytes],
-    recorded: Iterable[JournalEntry],
+    recorded: RecordedEntries,
     retry: Collection[Status] = (),
     *,
     etags: Sequence[bytes] = (),
@@ -130,7 +131,7 @@ def plan(
 
     Args:
         paths: The files and objects that the command line names; there may be millions.
-        recorded: The journal's entries; if a path has several, the last counts.
+        recorded: The journal's entries. Those of videos that are to be scanned again are dropped.
         retry: Statuses of videos to scan again.
         etags: ETag of each object, see `ScanPaths.etags`. Stores are asked for those that are missing.
         verify_inputs: Whether to hash files with the recorded time of modification too, and objects with the
@@ -139,7 +140,6 @@ def plan(
     Raises:
         DeepscanError: A store cannot be read.
     """
-    known = {identity(entry.path): entry for entry in recorded}
     todo, todo_etags, seen = PathSpool(), PathSpool(), PathSet()
     workers = min(32, usable_cpus() + 4)
     # Hashing releases the interpreter lock, so threads can read several files at once.
@@ -150,14 +150,14 @@ def plan(
             item, key, unchanged = checking.popleft()
             if not (unchanged if isinstance(unchanged, bool) else unchanged.result()):
                 append_item(todo, todo_etags, item)
-                known.pop(key, None)
+                recorded.drop(key)
 
         try:
             for item in listed_items(paths, etags):
                 path, key = item.path, identity(item.path)
                 if not seen.add(key):
                     continue
-                entry = known.get(key)
+                entry = recorded.find(key)
                 unchanged: bool | Future[bool] = False
                 if entry is None or entry.status in retry:
                     pass
@@ -178,7 +178,7 @@ def plan(
             # Do not hash the other files first.
             threads.shutdown(wait=False, cancel_futures=True)
             raise
-    return ResumePlan(tuple(known.values()), todo, todo_etags)
+    return ResumePlan(recorded.kept(), todo, todo_etags)
 
 
 def _is_listed_unchanged(item: ScanItem, entry: JournalEntry) -> bool:

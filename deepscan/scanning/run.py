@@ -19,6 +19,7 @@ from deepscan.scanning.originals import Originals, RecordSpool, line_reader
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanInputs, identity
 from deepscan.scanning.record_lines import RecordLine
+from deepscan.scanning.recorded import RecordedEntries
 from deepscan.scanning.resume import ResumePlan, plan
 from deepscan.scanning.sources import listed_items
 from deepscan.scanning.worker import Worker
@@ -202,8 +203,8 @@ def _resumed(
     run: Mapping[str, Any],
     listener: ScanListener,
 ) -> ResumePlan:
-    recorded = list(entries(output.journal))
-    if other_runs := {entry.run for entry in recorded} - {run["id"]}:
+    recorded = RecordedEntries(entries(output.journal))
+    if other_runs := recorded.runs - {run["id"]}:
         raise ContractError(
             f"{output.journal} has records of run {other_runs.pop()}, which is not the run of "
             f"{output.run.name}",

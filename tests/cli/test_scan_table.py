@@ -1,12 +1,13 @@
 """The table of a scan: nothing is cut at any width, and no name is broken if it fits on a line."""
 
 import os
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
 from deepscan.cards import Calibration
-from deepscan.cli.scan_table import scan_table
+from deepscan.cli.scan_table import WorstRows, scan_table
 from deepscan.scanning.summary import ModelSummary, VideoSummary
 
 CALIBRATION = Calibration("video", "hand-made", 10, "by hand", temperature=1.0, no_evidence=0.3, fake=0.85)
@@ -125,6 +126,19 @@ def test_hidden_rows_are_counted():
     lines = shown([row(f"{at}.mp4") for at in range(7)], 80, most=3, out="out.jsonl")
     assert len(lines) == 2 + 3 + 1
     assert lines[-1] == "... and 4 more in out.jsonl"
+
+
+def test_of_many_videos_only_those_that_are_shown_are_kept():
+    rows = WorstRows(3)
+    for at in range(1000):
+        score = (at * 7919) % 1000 / 1000
+        rows.add(row(f"{at:03}.mp4", score, agreement=(2 if at % 4 else 1, 2)))
+        assert len(rows._rows) <= 60
+    lines = rows.table(80, out=Path("out.jsonl"), calibration=None).plain.split("\n")
+    assert [line.split()[1] for line in lines[2:5]] == ["1.00", "1.00", "1.00"]
+    assert [int(line.split()[2][:3]) * 7919 % 1000 for line in lines[2:5]] == [999, 998, 997]
+    assert lines[-1] == "... and 997 more in out.jsonl"
+    assert (rows.count, rows.judged, rows.voted, rows.agreed) == (1000, True, 1000, 750)
 
 
 @pytest.mark.parametrize("width", [36, 80])

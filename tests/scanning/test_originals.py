@@ -36,6 +36,15 @@ def test_each_of_many_digests_is_found_and_the_first_place_counts(monkeypatch):
     assert len(places) == len(digests)
 
 
+def test_a_digest_may_get_another_place(monkeypatch):
+    monkeypatch.setattr(originals, "RECENT", 2)
+    digests = [bytes([number]) * DIGEST for number in range(5)]
+    places = DigestMap()
+    for place, digest in enumerate([*digests, *reversed(digests)]):
+        places.put(digest, place)
+    assert [places.find(digest) for digest in digests] == [9, 8, 7, 6, 5]
+
+
 def test_a_million_digests_take_24_bytes_each():
     places = DigestMap()
     for number in range(originals.RECENT * 2):

@@ -10,6 +10,7 @@ import pytest
 from deepscan.errors import UsageError
 from deepscan.scanning import resume
 from deepscan.scanning.journal import JournalEntry
+from deepscan.scanning.recorded import RecordedEntries
 from deepscan.scanning.resume import plan
 from deepscan.storage.errors import ObjectError
 
@@ -43,7 +44,12 @@ def videos(tmp_path):
 
 
 def split(paths, records, **options):
-    planned = plan([os.fsencode(path) for path in paths], records, **options)
+    planned = plan([os.fsencode(path) for path in paths], RecordedEntries(records), **options)
+    assert (
+        len(planned.kept)
+        == len(list(planned.kept))
+        == len([planned.kept[at] for at in range(len(planned.kept))])
+    )
     return [os.fsdecode(kept.path) for kept in planned.kept], [
         os.path.basename(path) for path in planned.todo
     ]
@@ -161,7 +167,7 @@ def test_an_undecodable_name_is_found_again(tmp_path):
     with open(path, "wb") as file:
         file.write(b"content")
     record = entry(path, "ok", hashlib.sha256(b"content").hexdigest(), 7)
-    assert list(plan([path], [record]).todo) == []
+    assert list(plan([path], RecordedEntries([record])).todo) == []
 
 
 def test_many_videos_are_planned_in_their_order_and_each_once(monkeypatch, tmp_path):
@@ -247,7 +253,7 @@ def test_etags_of_the_objects_that_are_left_are_kept_for_their_transfer(objects,
     local = tmp_path / "a.mp4"
     local.write_bytes(b"x")
     paths = [os.fsencode(local), *map(os.fsencode, objects)]
-    planned = plan(paths, [], etags=[b"", *(etag.encode() for etag in objects.values())])
+    planned = plan(paths, RecordedEntries([]), etags=[b"", *(etag.encode() for etag in objects.values())])
     assert [item.etag for item in planned.items()] == [None, *objects.values()]
 
 
