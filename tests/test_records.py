@@ -6,6 +6,7 @@ import json
 import os
 import re
 import types
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 import deepscan
 from deepscan.errors import ContractError
 from deepscan.json_objects import OMIT, JsonObject, Limit, _keys
+from deepscan.media.frames import MediaInfo
 from deepscan.outcomes import STATUSES
-from deepscan.records import Record
+from deepscan.records import Media, Record
 from deepscan.run_description import RunDescription
 from deepscan.scanning.chunks import ManifestRow, Shard
 from deepscan.scanning.options import ScanOptions
@@ -289,3 +291,12 @@ def test_any_record_comes_back_as_it_was(record):
 @given(objects(RunDescription))
 def test_any_description_of_a_run_comes_back_as_it_was(run):
     assert RunDescription.from_json(json.dumps(run)).to_json() == json.loads(json.dumps(run))
+
+
+def test_media_has_the_facts_of_decoding_in_their_order_and_how_it_was_sampled():
+    known = [name for name in Media.__dataclass_fields__ if name != "extra"]
+    facts = MediaInfo.__dataclass_fields__
+    assert known == [*facts, "frames_sampled", "frames_decoded", "decoder"]
+    # Earlier records lack the same facts in both.
+    for name, fact in facts.items():
+        assert (Media.__dataclass_fields__[name].default is MISSING) == (fact.default is MISSING), name
