@@ -81,7 +81,7 @@ def strings(**values: object) -> None:
 
 
 def path(name: str, value: object) -> str:
-    """Return an argument that is a path, as a str; bytes that are no text are kept as surrogates.
+    """Return an argument that is a path, as a str; undecodable bytes become surrogates.
 
     Raises:
         UsageError: It is none.

@@ -12,6 +12,8 @@ from enum import IntEnum
 DISTRIBUTION = "deepscan-forensics"
 #: A hint lists at most this many names; of more it shows the first few.
 MOST_NAMES, EXAMPLES = 30, 5
+#: Common word for a name -> the name, if no spelling tells it.
+_MEANT = {"gpu": "cuda", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "learning_rate": "lr"}
 
 
 class ExitCode(IntEnum):
@@ -112,7 +114,8 @@ def choice_hint(name: str, known: Collection[str]) -> str:
 
     Of many names it shows the count and the first ones.
     """
-    close = difflib.get_close_matches(name, known, n=1)
+    meant = _MEANT.get(name.lower(), name)
+    close = [meant] if meant in known else difflib.get_close_matches(name, known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
     if len(known) > MOST_NAMES:

@@ -17,7 +17,7 @@ from deepscan.offline import keep_matplotlib_out_of_home
 def analyse(
     name: Annotated[
         opt.AnalysisName,
-        typer.Argument(metavar="NAME", help=f"Name: {', '.join(ANALYSES.names)}.", show_default=False),
+        typer.Argument(metavar="ANALYSIS", help=f"One of {', '.join(ANALYSES.names)}.", show_default=False),
     ],
     settings: Annotated[
         list[str] | None,
@@ -39,7 +39,9 @@ def analyse(
     out: Annotated[
         Path | None,
         opt.output_option(
-            help="Folder for NAME.csv and NAME.png.", metavar="DIR", show_default="runs/eval/MODEL-NAME-DATA"
+            help="Folder for ANALYSIS.csv and ANALYSIS.png.",
+            metavar="DIR",
+            show_default="runs/eval/MODEL-ANALYSIS-DATA",
         ),
     ] = None,
     cache: opt.Cache = Path("runs/crops"),

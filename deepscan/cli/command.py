@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
@@ -54,6 +55,11 @@ def _no_type(ctx: Any) -> str | None:
     return None
 
 
+def _usage_name(param: TyperArgument) -> str:
+    name = param.display_name_raw if param.required else f"[{param.display_name_raw}]"
+    return name if param.nargs == 1 else f"{name}..."
+
+
 class _PlainHelp:
     """Shows flags and arguments without a type: `--resume` instead of `--resume <bool>`."""
 
@@ -65,6 +71,8 @@ class _PlainHelp:
             elif isinstance(param, TyperArgument):
                 # Its name is shown already, and its type tells nothing more.
                 param.display_type_rich = _no_type  # type: ignore[method-assign]
+                # typer puts one that is required into braces.
+                param._usage_display_name = partial(_usage_name, param)  # type: ignore[method-assign]
         return params
 
 

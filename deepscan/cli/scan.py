@@ -19,8 +19,8 @@ def scan(
         typer.Argument(
             metavar="PATH",
             help="Videos, pictures, or folders to search for them by suffix. Addresses such as "
-            "s3://bucket/clip.mp4 or https://example.org/clip.mp4 are fetched; s3://bucket/videos/ names all "
-            "below it. - reads a list of paths from stdin.",
+            "s3://bucket/clip.mp4 or https://example.org/clip.mp4 are fetched; s3://bucket/videos/ means "
+            "everything below it. - reads a list of paths from stdin.",
             show_default=False,
         ),
     ] = None,
@@ -75,7 +75,7 @@ def scan(
         opt.DecoderName,
         opt.frames_option(
             help="auto uses pyav, or pillow for tiled pictures, TIFF and animated WebP. decord is slower and "
-            "rejects files that it would show differently from a player; it is there for comparison."
+            "rejects files that it would show differently from a player; it is meant for comparison."
         ),
     ] = "auto",
     timeout: Annotated[
@@ -194,9 +194,9 @@ def scan(
     scratch: Annotated[
         Path | None,
         opt.input_option(
-            help="Folder for fetched videos that are too large for memory, such as one of more than 256 MB. "
-            "The system's folder for temporary files if not given.",
+            help="Folder for fetched videos of more than 256 MB, which are not kept in memory.",
             metavar="DIR",
+            show_default="the system's temporary folder",
         ),
     ] = None,
     progress: opt.Progress = "auto",

@@ -1,6 +1,8 @@
 """Rewrites typer's messages about a wrong command line in the style of deepscan's errors."""
 
+import os
 import re
+import shlex
 from collections.abc import Callable
 
 from typer.exceptions import TyperException
@@ -50,7 +52,11 @@ _RULES: tuple[tuple[str, Callable[[re.Match[str]], tuple[str, str]]], ...] = (
         r"No such command '(.+?)'\. Did you mean (.*)\?",
         lambda found: (f"unknown command {found[1]!r}", choice_hint(found[1], _quoted(found[2]))),
     ),
-    (r"No such command '(.+?)'\.", lambda found: (f"unknown command {found[1]!r}", "")),
+    (
+        r"No such command '(.+?)'\.",
+        lambda found: (f"unknown command {found[1]!r}", _hint_for_path(found[1])),
+    ),
+    (r"Option '(.+?)' does not take a value\.", lambda found: (f"{found[1]} takes no value", "")),
 )
 
 
@@ -67,6 +73,11 @@ def describe_usage_error(error: TyperException, help_hint: str) -> tuple[str, st
             message, hint = describe(found)
             return message, hint or help_hint
     return text, help_hint
+
+
+def _hint_for_path(name: str) -> str:
+    """Return how to scan a path that was given without a command; empty if it is none."""
+    return f"to scan it, run: deepscan scan {shlex.quote(name)}" if os.path.lexists(name) else ""
 
 
 def _quoted(text: str) -> list[str]:

@@ -220,9 +220,9 @@ def load_testsets(request: Evaluation, card: ModelCard, listener: EvaluationList
                 listener.absent(test, error)
     if absent and not (request.available and found):
         all_absent = absent == len(request.tests)
+        counted = "1 test set" if len(request.tests) == 1 else f"{len(request.tests)} test sets"
         raise MissingError(
-            f"{absent} of the {len(request.tests)} test sets of {request.protocol.name} are not in "
-            f"{request.data}",
+            f"{request.data} lacks {absent} of {counted} of {request.protocol.name}",
             "put them there, or choose another folder with --data"
             + ("" if all_absent else ", or add --available to evaluate the others"),
         )

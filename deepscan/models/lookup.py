@@ -64,6 +64,8 @@ def find_model(model: str) -> Path:
         if close
         else f"name one of {_detectors(named)}, or a folder with a {CARD}"
     )
+    if Path(model).is_dir():
+        raise UsageError(f"folder {model!r} is not a model: it has no {CARD}", hint)
     raise UsageError(f"unknown model {model!r}", hint)
 
 

@@ -88,7 +88,8 @@ def _unpicklable(path: Path, error: Exception) -> ContractError:
         unsafe = []
     if not unsafe:
         return ContractError(
-            f"{path} cannot be read as weights: {first_line(error)}", "download it again: it may be truncated"
+            f"{path} cannot be read as weights: it is damaged, or another kind of file",
+            "check that it is the right file; if it is, download it again: it may be truncated",
         )
     return ContractError(
         f"{path} contains more than tensors, and reading it would run code: {', '.join(unsafe[:4])}",

@@ -289,7 +289,9 @@ def open_list(name: str) -> BinaryIO:
     try:
         return Path(path_of(name)).open("rb")
     except OSError as error:
-        raise UsageError(f"the list {name!r} cannot be read: {error.strerror}", "check --from-list")
+        raise UsageError(
+            f"the list {name!r} cannot be read: {error.strerror}", "name an existing list with --from-list"
+        )
 
 
 def _of_scan(folder: bytes, runs: Collection[bytes]) -> bool:

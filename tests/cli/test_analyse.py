@@ -23,8 +23,8 @@ def test_an_analysis_writes_table_and_plot_and_prints_main_results(tmp_path):
 @pytest.mark.parametrize(
     ("words", "error", "hint"),
     [
-        (["attension"], "NAME cannot be 'attension'", "did you mean 'attention'?"),
-        ([], "NAME is missing", "choose from: attention, collapse"),
+        (["attension"], "ANALYSIS cannot be 'attension'", "did you mean 'attention'?"),
+        ([], "ANALYSIS is missing", "choose from: attention, collapse"),
         (["cost", "deph=2"], "analysis cost has no option 'deph=2'", ""),
         (["cost", "--engine", "torch"], "unknown option --engine", "analyse --help"),
     ],

@@ -51,7 +51,7 @@ def test_without_data_it_says_which_files_are_needed(tmp_path):
     ran = deepscan("eval", "--protocol", "cross-dataset", cwd=tmp_path)
     error, hint = ran.refused(ExitCode.MISSING)
     tests = PROTOCOLS.get("cross-dataset").sets["qtfp"]
-    assert error == "error: 10 of the 10 test sets of cross-dataset are not in data"
+    assert error == "error: data lacks 10 of 10 test sets of cross-dataset"
     assert hint == "hint: put them there, or choose another folder with --data"
     lines = [line for line in ran.err.splitlines() if line not in ran.error_lines]
     assert len(lines) == 3 * len(tests)

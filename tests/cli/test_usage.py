@@ -21,6 +21,13 @@ from tests.command import deepscan
         (["scan", "--min-share", "x"], "--min-share must be a number", "run: deepscan scan --help"),
         (["scan", "--decoder", "pyaf"], "--decoder cannot be 'pyaf'", "did you mean 'pyav'?"),
         (["scan", "--device", "tpu"], "--device cannot be 'tpu'", "did you mean 'cpu'?"),
+        (["scan", "--device", "gpu"], "--device cannot be 'gpu'", "did you mean 'cuda'?"),
+        (
+            ["pyproject.toml"],
+            "unknown command 'pyproject.toml'",
+            "to scan it, run: deepscan scan pyproject.toml",
+        ),
+        (["doctor", "--json=yes"], "--json takes no value", "run: deepscan doctor --help"),
         (["scan", "--progress", "x"], "--progress cannot be 'x'", "choose from: auto, plain, none"),
         (["compare", "a.csv"], "B is missing", "run: deepscan compare --help"),
         (["calibrate"], "--model is missing", "run: deepscan calibrate --help"),

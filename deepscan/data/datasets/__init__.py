@@ -89,7 +89,7 @@ def names_of(text: str) -> tuple[str, ...]:
         return (text,)
     if _plain(text) in plain:
         return plain[_plain(text)]
-    close = difflib.get_close_matches(_plain(text), plain, n=1)
+    close = difflib.get_close_matches(_plain(text), plain, n=1, cutoff=0.75)
     if close and len(plain[close[0]]) == 1:
         raise UsageError(f"unknown data set {text!r}", f"did you mean {plain[close[0]][0]!r}?")
     raise UsageError(

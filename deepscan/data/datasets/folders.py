@@ -30,7 +30,7 @@ class Folders(DatasetLayout):
 
     dataset = "folders"
     kinds = ("real", "fake")
-    origin = "nowhere: these are your own videos"
+    origin = "your own videos"
     expects = (
         "the folders real and fake, directly or in train, val and test, with videos or folders of frames; one"
         " of the two may be empty"

@@ -141,7 +141,7 @@ class DatasetLayout(ABC):
         remedy = remedy or f"put {path.name} into {path.parent}"
         return MissingError(
             f"{self.dataset}: {path} {problem}",
-            f"{remedy}; full layout: {self.expects}; available at {self.origin}",
+            f"{remedy}; full layout: {self.expects}; source: {self.origin}",
         )
 
 
