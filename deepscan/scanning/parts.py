@@ -156,7 +156,7 @@ def open_part(file: Any, source: str, hint: str = PART_HINT) -> tuple[Any, dict[
             key: metadata.get(f"deepscan.{key}".encode(), b"").decode() for key in ("parts", "run", "chunk")
         }
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ContractError(f"{source} is damaged: {error}", hint)
+        raise ContractError(f"{source} is damaged: {first_line(error).rstrip('.')}", hint)
     if not facts["parts"]:
         raise ContractError(f"{source} is not a part of a scan", hint)
     if facts["parts"] != str(VERSION):
