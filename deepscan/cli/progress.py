@@ -4,6 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Self
 
 from rich.cells import cell_len
@@ -196,6 +197,10 @@ class ProgressView:
     def _close(self) -> None:
         if self._task is not None:
             task, self._task = self._task, None
+            # When rich starts again, it erases as many lines above the cursor as it has drawn last.
+            self._bar.below = ()
+            with suppress(OSError):
+                self._bar.refresh()
             try:
                 self._bar.stop()
             except (OSError, IndexError):

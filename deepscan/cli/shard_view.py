@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from deepscan.cli.progress import videos
 from deepscan.cli.scan_view import ScanView, about_model
 from deepscan.errors import Terminated
@@ -21,10 +23,11 @@ class ShardView(ScanView, ShardListener):
         style: `auto`, `plain` or `none`.
         location: The run folder.
         shard: The shard.
+        console: Where to show it; None for stderr.
     """
 
-    def __init__(self, style: str, location: str, shard: Shard) -> None:
-        super().__init__(style, Path(location))
+    def __init__(self, style: str, location: str, shard: Shard, *, console: Console | None = None) -> None:
+        super().__init__(style, Path(location), console=console)
         self._location = location
         self._name = "" if shard.count == 1 else f"shard {shard}"
         #: Number of its videos whose records are in the run folder.
