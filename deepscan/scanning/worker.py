@@ -13,7 +13,7 @@ from deepscan.scanning import runfile
 from deepscan.scanning.chunks import Chunk, ManifestRow
 from deepscan.scanning.loading import decode_options, load_models
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.originals import Originals
+from deepscan.scanning.originals import Originals, RecordSpool
 from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.record_lines import RecordLine
@@ -121,6 +121,8 @@ class Worker:
     ) -> None:
         """Scan chunks. The next one begins while the last videos of another are scanned, so nothing is idle.
 
+        A video with the content of an earlier one of these chunks gets a copy of its record.
+
         Args:
             chunks: The chunks, consumed as decoders become idle; no path twice.
             done: Called with each chunk and its records, in the order of its rows, when its last video ends.
@@ -135,13 +137,17 @@ class Worker:
                 begun.update({row.path: (chunk, row, records) for row in chunk.rows})
                 yield from (ScanItem(row.path, etag=row.etag) for row in chunk.rows)
 
-        with closing(self.scan(items(), on_progress)) as lines:
-            for line in lines:
-                chunk, row, records = begun.pop(line.path)
-                records[line.path] = record = require_content(row, line).to_json()
-                on_record(record)
-                if len(records) == len(chunk.rows):
-                    done(chunk, [records[each.path] for each in chunk.rows])
+        with RecordSpool() as spool:
+            originals = Originals(spool.read)
+            with closing(self.scan(items(), on_progress, originals)) as lines:
+                for found in lines:
+                    chunk, row, records = begun.pop(found.path)
+                    line = require_content(row, found)
+                    records[line.path] = record = line.to_json()
+                    originals.add(line, spool.append(record))
+                    on_record(record)
+                    if len(records) == len(chunk.rows):
+                        done(chunk, [records[each.path] for each in chunk.rows])
 
     def close(self) -> None:
         """End the decoders."""

@@ -73,6 +73,16 @@ def test_three_shards_give_the_records_of_one_scan(videos, tmp_path):
     assert "in total: 7 videos: 6 no face, 1 unsupported" in again.err
 
 
+def test_equal_videos_of_a_shard_are_scanned_once(videos, tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes((videos / "0.mp4").read_bytes())
+    ran = deepscan("scan", tmp_path, *QUICK, "--out", f"{tmp_path}/run/", "--chunk", "1")
+    assert ran.code == ExitCode.OK, ran.err
+    found = list(records(tmp_path / "run").values())
+    assert [record.get("copied_from") for record in found].count(None) == 1
+    assert len({record["sha256"] for record in found}) == 1
+
+
 def test_manifests_are_scanned_with_their_labels(videos, tmp_path):
     manifest = tmp_path / "list.csv"
     manifest.write_text(f"path,label,size\n{videos}/0.mp4,real,\n{videos}/1.mp4,fake,1\nmissing.mp4,,\n")
@@ -167,7 +177,9 @@ def test_an_interrupted_shard_says_how_to_continue(videos, tmp_path):
     folder, out = tmp_path / "videos", tmp_path / "run"
     folder.mkdir()
     for number in range(60):
-        (folder / f"{number:02}.mp4").write_bytes((videos / "5.mp4").read_bytes())
+        # Different files, so that none gets the record of another.
+        content = (videos / "5.mp4").read_bytes()
+        (folder / f"{number:02}.mp4").write_bytes(content + b"\0" * number)
     words = ["scan", "--out", f"{out}/", "--shard", "1/1"]
     process = start(*words, folder, *QUICK, "--chunk", "1")
     while not any(out.glob("parts/*.parquet")):

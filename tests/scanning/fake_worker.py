@@ -53,7 +53,7 @@ class FakeWorker(Worker):
     def start(self, pictures=None):
         return SimpleNamespace(buffer_kind="memory")
 
-    def scan(self, items, on_progress=lambda path: None):
+    def scan(self, items, on_progress=lambda path: None, originals=None):
         ahead = deque()
         left = iter(items)
         while True:
