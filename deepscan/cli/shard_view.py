@@ -100,7 +100,7 @@ class ShardView(ScanView, ShardListener):
             self.note(f"other shards still have {counted(summary.owed, 'chunk')} of the run to scan")
             self.note(f"records so far: {self._location}")
             return
-        self.note(f"the run is complete and checked: one record for each of {videos(share.run_rows)}")
+        self.note(f"the run is complete and checked: {videos(share.run_rows)}, one record each")
         self.note(f"records: {self._location}")
         self.note(f"to make a page of them: deepscan report {place}", command=True)
 

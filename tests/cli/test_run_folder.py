@@ -63,7 +63,7 @@ def test_three_shards_give_the_records_of_one_scan(videos, tmp_path):
     array = {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_MIN": "4", "SLURM_ARRAY_TASK_COUNT": "3"}
     second = deepscan("scan", "--out", out.rstrip("/"), "--shard", "auto", **array)
     assert second.code == ExitCode.OK, second.err
-    assert "the run is complete and checked: one record for each of 7 videos" in second.err
+    assert "the run is complete and checked: 7 videos, one record each" in second.err
     found = records(out)
     assert list(found) == names(videos)
     assert facts(found) == facts(journal(tmp_path / "whole.jsonl"))
@@ -209,3 +209,31 @@ def test_a_list_on_stdin_is_needed_only_to_begin(videos, tmp_path):
     second = deepscan("scan", "--out", f"{tmp_path}/run/", "--shard", "2/2")
     assert second.code == 0, second.err
     assert list(records(tmp_path / "run")) == names(videos)[:3]
+
+
+def test_objects_are_scanned_into_a_store(videos, s3):
+    for path in sorted(videos.glob("*.mp4")):
+        s3.put(f"videos/{path.name}", path.read_bytes())
+    listed = s3.put("list.csv", f"uri\n{s3.address('missing.mp4')}\n".encode())
+    words = ("scan", s3.address("videos/"), "--from-list", listed, *QUICK, "--out", s3.address("run/"))
+    first = deepscan(*words, "--shard", "1/2")
+    assert first.code == ExitCode.OK, first.err
+    second = deepscan(*words, "--shard", "2/2")
+    assert second.code == ExitCode.SOME_FAILED, second.err
+    assert "the run is complete and checked: 8 videos, one record each" in second.err
+    found = records(s3.address("run/"))
+    assert list(found) == [*(s3.address(f"videos/{number}.mp4") for number in range(6)), *list(found)[6:]]
+    missing = found[s3.address("missing.mp4")]
+    assert (missing["status"], missing["detail"]) == ("error", "the object does not exist")
+    assert [record["status"] for record in found.values()].count("no_face") == 6
+    keys = s3.keys()
+    assert not [key for key in keys if key.startswith(("run/attempts/", "run/probes/"))]
+    s3.put("videos/6.mp4", b"new")
+    # The run keeps its list of videos, and what is done is not read again.
+    again = deepscan(*words)
+    assert "8 videos already scanned, 0 to scan" in again.err
+
+
+def test_a_bucket_that_does_not_exist_is_named(videos, s3):
+    ran = deepscan("scan", videos, *QUICK, "--out", "s3://no-such-bucket/run/")
+    assert "the bucket does not exist" in ran.refused(ExitCode.USAGE)[0]

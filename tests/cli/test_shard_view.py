@@ -51,7 +51,7 @@ def test_the_last_shard_says_that_the_run_is_complete(clock, console):
         "shard 2/3: 4 videos in 2 chunks, of 12 in the run",
         "4 videos in 48 s, 5.0 per minute: 4 no evidence",
         "shard 2/3 is complete",
-        "the run is complete and checked: one record for each of 12 videos",
+        "the run is complete and checked: 12 videos, one record each",
         "records: s3://bucket/run/",
         "to make a page of them: deepscan report s3://bucket/run/",
     ]
