@@ -44,6 +44,8 @@ EXTRA = (
     "onnx",
     "onnxscript",
 )
+#: Modules of the extra `store`.
+STORE_EXTRA = ("fsspec", "s3fs", "aiohttp", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def examine() -> Iterator[Check]:
     yield from _engines()
     yield _gpus()
     yield _extra()
+    yield _stores()
     yield from _models()
 
 
@@ -149,6 +152,15 @@ def _extra() -> Check:
         return Check("training", "ok", f"all of {DISTRIBUTION}[torch] is installed")
     advice = install_hint("torch")
     return Check("training", "optional", f"not installed: {', '.join(missing)}", advice)
+
+
+def _stores() -> Check:
+    """Check what videos in object stores and on web servers need."""
+    missing = [module for module in STORE_EXTRA if importlib.util.find_spec(module) is None]
+    if missing:
+        return Check("stores", "optional", f"not installed: {', '.join(missing)}", install_hint("store"))
+    more = [name for name in ("gcsfs", "adlfs") if importlib.util.find_spec(name) is not None]
+    return Check("stores", "ok", ", ".join(f"{name} {installed_version(name)}" for name in ("s3fs", *more)))
 
 
 def _models() -> Iterator[Check]:

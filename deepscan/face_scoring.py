@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -31,6 +32,9 @@ from deepscan.scanning.aggregation import verdict
 from deepscan.scanning.loading import load_scorer, model_name, with_model
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.paths import collect
+from deepscan.scanning.sources import fetch_object, is_object
+from deepscan.storage.copies import Copy
+from deepscan.storage.errors import ObjectError
 
 _CUT = "cut them with FoundFace.crop(detector)"
 _OF_DETECTOR = "pass what Detector.score returns"
@@ -214,8 +218,8 @@ def find_faces(
     """Return the faces in a picture, the largest first, as a scan finds them.
 
     Args:
-        image: RGB, shape (h, w, 3), uint8; or the path of a picture, which is decoded upright in a separate
-            process. Of a video, the frame in the middle is searched.
+        image: RGB, shape (h, w, 3), uint8; or the path or address of a picture, which is decoded upright in
+            a separate process. Of a video, the frame in the middle is searched.
         faces: As for `scan`.
         device: Device of the face finder.
         filtered: Whether to leave out detections that the face filter rejects.
@@ -276,9 +280,15 @@ def _decoded(path: StrPath) -> Image:
     """Return the picture in a file, upright, decoded in a separate process, since the file may be hostile."""
     if os.path.isdir(path):
         raise UsageError(f"{os.fspath(path)!r} is a folder", "name one picture")
-    (file,) = collect([os.fspath(path)]).paths
-    with DecodePool(DecodeOptions(frames=1), 1) as pool:
-        pool.submit(DecodeJob(0, file))
+    found = collect([os.fspath(path)]).paths
+    if len(found) != 1:
+        raise UsageError(f"{os.fspath(path)!r} names {len(found)} pictures", "name one picture")
+    with ExitStack() as stack:
+        job = DecodeJob(0, found[0])
+        if is_object(found[0]):
+            job = replace(job, file=stack.enter_context(closing(_fetched(os.fsdecode(found[0])))).file)
+        pool = stack.enter_context(DecodePool(DecodeOptions(frames=1), 1))
+        pool.submit(job)
         image = None
         while True:
             for event in pool.poll(0.5):
@@ -291,3 +301,10 @@ def _decoded(path: StrPath) -> Image:
                             f"{os.fspath(path)!r} gives no picture: {event.report.detail}", "name a picture"
                         )
                     return image
+
+
+def _fetched(address: str) -> Copy:
+    try:
+        return fetch_object(address).copy
+    except ObjectError as failure:
+        raise failure.of_run(address) from failure

@@ -360,3 +360,23 @@ def test_a_file_to_read_is_named_by_a_path(read, tmp_path):
 
 def test_numbers_of_numpy_are_taken():
     assert list(deepscan.scan([], model=None, frames=np.int64(8), timeout=np.float32(3))) == []
+
+
+def test_objects_are_scanned_like_files(s3, scan):
+    address = s3.put("v/a.mp4", (SAMPLES / "real_hopper.mp4").read_bytes())
+    gone = s3.put("v/b.mp4", b"x")
+    records = scan([s3.address("v/"), SAMPLES / "real_hopper.mp4"])
+    s3.delete("v/b.mp4")
+    found = {record.path: record for record in records}
+    assert found[address].status == "ok"
+    assert found[address].score == found[str(SAMPLES / "real_hopper.mp4")].score
+    assert found[address].etag and found[address].mtime_ns is None
+    assert (found[gone].status, found[gone].detail) == ("error", "the object does not exist")
+
+
+def test_a_picture_in_a_store_is_searched_for_faces(s3):
+    address = s3.put("a.mp4", (SAMPLES / "real_hopper.mp4").read_bytes())
+    found, expected = map(deepscan.find_faces, (address, SAMPLES / "real_hopper.mp4"))
+    assert [face.box for face in found] == [face.box for face in expected] != []
+    with pytest.raises(UsageError, match="does not exist"):
+        deepscan.find_faces(s3.address("none.jpg"))

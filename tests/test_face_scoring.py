@@ -116,7 +116,7 @@ def test_a_file_that_is_not_a_picture_is_refused(tmp_path):
         deepscan.find_faces(tmp_path / "a.jpg")
     with pytest.raises(deepscan.UsageError, match=r"b\.jpg"):
         deepscan.find_faces(tmp_path / "b.jpg")
-    with pytest.raises(deepscan.UsageError, match="picture"):
+    with pytest.raises(deepscan.UsageError, match="is a folder"):
         deepscan.find_faces(tmp_path)
 
 

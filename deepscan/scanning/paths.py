@@ -12,7 +12,7 @@ from deepscan.errors import DeepscanError, UsageError
 from deepscan.media.suffixes import STILLS, VIDEOS
 from deepscan.scanning.chunks import ManifestRow
 from deepscan.scanning.path_spool import PathSet, PathSpool
-from deepscan.scanning.sources import ScanItem, append_item, is_object
+from deepscan.scanning.sources import ScanItem, append_item, fetch_object, is_object
 from deepscan.storage.address import is_address, local_path, require_readable_scheme, scheme_of
 from deepscan.storage.errors import ObjectError
 from deepscan.storage.listing import is_prefix_address, list_objects, require_object
@@ -274,12 +274,8 @@ def open_list(name: str) -> BinaryIO:
         DeepscanError: Its store cannot be read.
     """
     if is_remote(name):
-        # Here, so that a scan of files needs no package of the extra.
-        from deepscan.storage.copies import CopySpace
-        from deepscan.storage.fetch import Fetcher
-
         try:
-            copy = Fetcher(CopySpace()).fetch(name).copy
+            copy = fetch_object(name).copy
         except ObjectError as failure:
             raise failure.of_run(name) from failure
         try:

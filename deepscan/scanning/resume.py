@@ -22,10 +22,8 @@ from deepscan.scanning.path_spool import PathSet, PathSpool
 from deepscan.scanning.paths import ScanInputs, identity
 from deepscan.scanning.recorded import RecordedEntries
 from deepscan.scanning.runfile import FREE_PARAMETERS, typed_option
-from deepscan.scanning.sources import ScanItem, append_item, is_object, listed_items
-from deepscan.storage.copies import CopySpace
+from deepscan.scanning.sources import ScanItem, append_item, fetch_object, is_object, listed_items
 from deepscan.storage.errors import ObjectError
-from deepscan.storage.fetch import Fetcher
 from deepscan.storage.listing import object_info
 
 #: Files that are checked before the first result is taken, for each thread.
@@ -201,7 +199,7 @@ def _unchanged_object(address: str, entry: JournalEntry, verify: bool) -> bool:
             return False
         if not verify:
             return object_info(address).etag == entry.etag
-        found = Fetcher(CopySpace()).fetch(address)
+        found = fetch_object(address)
         found.copy.close()
         return found.sha256 == entry.sha256
     except ObjectError as failure:

@@ -87,6 +87,27 @@ def append_item(paths: PathSpool, etags: PathSpool, item: ScanItem) -> None:
     paths.append(item.path)
 
 
+def fetch_object(address: str, fetcher: "Fetcher | None" = None) -> "FetchedObject":
+    """Fetch an object that was named, and wait for it.
+
+    Args:
+        address: Its address.
+        fetcher: What fetches, None for one with the default limits.
+
+    Raises:
+        DeepscanError: No object of its store can be read.
+        ObjectError: Only this object cannot be read.
+    """
+    from deepscan.storage.errors import ObjectError
+
+    try:
+        return (fetcher or new_fetcher()).fetch(address)
+    except ObjectError as failure:
+        if failure.ends_run(address):
+            raise failure.of_run(address) from failure
+        raise
+
+
 def fetched_items(
     items: Iterable[ScanItem | None],
     workers: int,
@@ -111,7 +132,7 @@ def fetched_items(
         DeepscanError: A store refuses the credentials or cannot be reached, or there is no such bucket.
     """
     source, exhausted = iter(items), False
-    arrivals = _Arrivals(lambda: fetcher or _new_fetcher(scratch))
+    arrivals = _Arrivals(lambda: fetcher or new_fetcher(scratch))
     most = min(workers + _AHEAD, _MOST_AHEAD)
     try:
         while not exhausted or len(arrivals):
@@ -171,8 +192,13 @@ class _Arrivals:
         self._waiting.clear()
 
 
-def _new_fetcher(scratch: Path | None) -> "Fetcher":
-    # Here, so that a scan of files needs no package of the extra.
+def new_fetcher(scratch: Path | None = None) -> "Fetcher":
+    """Return a fetcher whose copies take a small share of the memory.
+
+    Args:
+        scratch: Folder for objects that are too large for memory, None for that of the system.
+    """
+    # Here, because few scans need it.
     from deepscan.storage.copies import CopySpace
     from deepscan.storage.fetch import Fetcher
 

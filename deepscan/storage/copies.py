@@ -185,5 +185,5 @@ def _memory() -> IO[bytes]:
 
 def _no_space(error: OSError) -> ObjectError:
     return ObjectError(
-        "no_space", f"its copy cannot be written to the folder for temporary files: {error.strerror or error}"
+        "no_space", f"its copy cannot be written to the scratch folder (--scratch): {error.strerror or error}"
     )

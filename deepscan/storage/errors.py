@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from deepscan.errors import DeepscanError, MissingError, UsageError, first_line
+from deepscan.logs import get_logger
 from deepscan.storage.address import scheme_of
 
+LOG = get_logger(__name__)
 _Result = TypeVar("_Result")
 Problem: TypeAlias = Literal[
     "missing",
@@ -235,6 +237,7 @@ def retrying(
             pause = backoff.pause(failure)
             if pause is None:
                 raise failure from error
+        LOG.info("%s; trying again in %.1f s", failure.detail, pause)
         sleep(pause)
 
 

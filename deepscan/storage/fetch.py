@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from deepscan.logs import get_logger
 from deepscan.storage.address import filesystem, scheme_of
 from deepscan.storage.copies import Copy, CopySpace
 from deepscan.storage.errors import (
@@ -21,6 +22,7 @@ from deepscan.storage.errors import (
 )
 from deepscan.storage.listing import bare_etag, etag_of, is_weak, split_bucket
 
+LOG = get_logger(__name__)
 #: Bytes that are read at once.
 _PART = 1 << 20
 #: After this many seconds, an object must have arrived at this rate in bytes per second.
@@ -117,6 +119,7 @@ class Fetcher:
                 pause = backoff.pause(failure)
                 if pause is None:
                     raise failure from error
+            LOG.info("%r: %s; trying again in %.1f s", address, failure.detail, pause)
             await self._sleep(pause)
 
 

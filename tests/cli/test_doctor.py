@@ -1,8 +1,11 @@
 """`deepscan doctor` finds problems and says how to fix them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
+
+import pytest
 
 from deepscan.cards import embedded_folder
 from deepscan.doctor import examine
@@ -61,9 +64,17 @@ def test_an_installed_decoder_that_does_not_work_is_found(monkeypatch):
 
 def test_a_missing_optional_package_is_advice_not_failure(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    (training,) = [check for check in examine() if check.name == "training"]
-    assert (training.state, training.code) == ("optional", ExitCode.OK)
-    assert "deepscan-forensics[torch]" in training.advice
+    checks = {check.name: check for check in examine()}
+    for name, extra in (("training", "torch"), ("stores", "store")):
+        assert (checks[name].state, checks[name].code) == ("optional", ExitCode.OK)
+        assert f"deepscan-forensics[{extra}]" in checks[name].advice
+
+
+def test_what_reads_stores_is_named_with_its_version():
+    pytest.importorskip("s3fs")
+    (stores,) = [check for check in examine() if check.name == "stores"]
+    assert stores.state == "ok"
+    assert re.match(r"s3fs \d+\.", stores.found)
 
 
 def test_the_hashes_of_an_installed_model_are_checked(tmp_path, monkeypatch):

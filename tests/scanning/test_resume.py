@@ -232,7 +232,7 @@ def test_objects_are_never_read_unless_their_content_must_be_verified(objects, m
     contents = dict(zip(objects, (b"a", b"b", b"?"), strict=True))
     records = [of_object(address, objects[address], content) for address, content in contents.items()]
     with monkeypatch.context() as patched:
-        patched.delattr(resume, "Fetcher")
+        patched.delattr(resume, "fetch_object")
         split(objects, records)
     assert split(objects, records, verify_inputs=True) == (list(objects)[:2], [b"c.mp4"])
 

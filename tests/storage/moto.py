@@ -1,4 +1,4 @@
-"""An S3 server on this machine (moto), in a process of its own, for tests of object stores."""
+"""An S3 server on this machine (moto), in a separate process, for tests of object stores."""
 
 import os
 import socket

@@ -143,7 +143,7 @@ def test_a_storm_of_503_is_waited_out_with_growing_pauses(fake_s3):
     fake_s3.put("b/k", *storm, content(b"content"))
     pauses = Pauses()
     assert read(fetch("s3://b/k", pauses=pauses)) == b"content"
-    assert fake_s3.asked["GET", "/b/k"] == 6, "no library repeats requests on top of ours"
+    assert fake_s3.asked["GET", "/b/k"] == 6, "no library repeats requests as well"
     assert len(pauses.slept) == 5
     for number, pause in enumerate(pauses.slept):
         assert 0.125 * 2**number <= pause <= 0.25 * 2**number
