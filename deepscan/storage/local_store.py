@@ -12,7 +12,7 @@ from deepscan.files import write_error
 
 #: What a file system answers that has no hard links.
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-#: Temporary files begin with this; a listing leaves them out.
+#: Temporary files begin with this.
 TEMPORARY = ".writing-"
 
 
@@ -36,7 +36,7 @@ class LocalStore:
         try:
             with os.scandir(self._path(folder)) as entries:
                 for entry in entries:
-                    if not entry.name.startswith(TEMPORARY) and entry.is_file():
+                    if not _is_hidden(entry.name) and entry.is_file():
                         yield entry.name
         except FileNotFoundError:
             return
@@ -46,7 +46,7 @@ class LocalStore:
         top = self._path(folder)
         for place, _, names in os.walk(top):
             for name in names:
-                if not name.startswith(TEMPORARY):
+                if not _is_hidden(name):
                     yield (Path(place) / name).relative_to(top).as_posix()
 
     def read(self, name: str) -> bytes:
@@ -122,3 +122,8 @@ class LocalStore:
         if name.startswith("/") or ".." in name.split("/"):
             raise ValueError(f"{name!r} is not the name of an object in a store")
         return self.folder / name
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a file is not an object: a temporary one, or one of the system, such as `.nfs0123`."""
+    return name.startswith(".")

@@ -69,7 +69,9 @@ class ObjectStore:
         while True:
             page = self._call(partial(self._files.call_s3, "list_objects_v2", **request), "read", folder)
             for entry in page.get("Contents", ()):
-                yield entry["Key"].removeprefix(prefix)
+                # Some programs write an empty object for a folder.
+                if not entry["Key"].endswith("/"):
+                    yield entry["Key"].removeprefix(prefix)
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]

@@ -156,10 +156,16 @@ def test_a_foreign_row_is_found(done, part):
     assert f"{part.name}: row 2 is '/other.mp4', which does not belong" in audit_error(done)
 
 
-@pytest.mark.parametrize("file", ["notes.txt", "0123456789abcdef.parquet", ".DS_Store"])
+@pytest.mark.parametrize("file", ["notes.txt", "0123456789abcdef.parquet"])
 def test_a_foreign_file_among_the_parts_is_found(done, part, file):
     (part.parent / file).write_bytes(b"foreign")
     assert f"{file} belongs to no chunk" in audit_error(done)
+
+
+@pytest.mark.parametrize("file", [".DS_Store", ".nfs000000012", ".writing-1-0a"])
+def test_a_file_of_the_system_among_the_parts_is_ignored(done, part, file):
+    (part.parent / file).write_bytes(b"foreign")
+    assert audit_run(done).complete
 
 
 @pytest.mark.parametrize("length", [0, 3, 500, -1])
