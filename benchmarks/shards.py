@@ -1,4 +1,4 @@
-"""Scan a folder as one file, through three shards at once, and through an S3 server: are the records equal?
+"""Scan a folder as one file, through three shards at once, and through an S3 server, and compare the records.
 
     python benchmarks/shards.py DIR              # three scans of DIR, in turns of all three with --turns
     python benchmarks/shards.py sample_videos
@@ -6,10 +6,10 @@
 Writes shards.csv next to this file, or to --out. `local` scans the folder into a file. `shards` scans it into
 a run folder, in three processes at the same time, the last of which audits and seals the run. `s3` uploads
 the videos to a server on this machine (moto, whose own time is not counted) and scans them from there into a
-run folder there, in one process. Each record must equal that of the first `local` scan, but for the run, the
-path, what the file system or the store says about the file, and times; numbers may differ by 1e-4. CPU
-seconds are those of the scan's processes with all their children; `stage_cpu_seconds` is their sum over the
-stages of all records, without loading models, fetching and writing. The exit code is 1 if a record differs.
+run folder there, in one process. Each record must equal that of the first `local` scan, except its run and
+path, times, and what only a store or a file system knows; numbers may differ by 1e-4. CPU seconds are those
+of the scan's processes with all their children; `stage_cpu_seconds` is their sum over the stages of all
+records, without loading models, fetching and writing. The exit code is 1 if a record differs.
 """
 
 import argparse
