@@ -39,7 +39,7 @@ def report(
     root: Annotated[
         Path | None,
         opt.input_option(
-            help="With --pictures: folder of the videos if they were moved, as for verify.",
+            help="With --pictures: folder of the videos if they were moved or downloaded, as for verify.",
             metavar="DIR",
             show_default="the recorded paths",
         ),

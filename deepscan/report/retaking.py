@@ -1,5 +1,6 @@
 """Take pictures from the videos again, after checking that each is still the file that was scanned."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,11 @@ from deepscan.report.run_info import RunInfo
 from deepscan.scanning.paths import place_of
 from deepscan.scanning.pictures import PictureBuffer, pictured_faces, recipes_of, telling_pictures
 from deepscan.scanning.record_lines import recorded_path
+from deepscan.scanning.sources import is_object
 from deepscan.scanning.telling import Line
+from deepscan.storage.copies import Copy, CopySpace
+from deepscan.storage.errors import ObjectError
+from deepscan.storage.fetch import Fetcher
 
 #: Maximum pixels of a frame. It may exceed the scan's default, because each frame was decoded before.
 _PIXELS = 1 << 29
@@ -26,11 +31,12 @@ _PIXELS = 1 << 29
 
 @dataclass(slots=True)
 class _Video:
-    """A video in progress: its record, the faces wanted, and the pictures buffered so far."""
+    """A video in progress: its record, the faces wanted, the pictures so far, and the fetched object."""
 
     record: Mapping[str, Any]
     lines: Sequence[Line]
     buffer: PictureBuffer = field(default_factory=PictureBuffer)
+    copy: Copy | None = None
 
 
 def retake_pictures(
@@ -43,8 +49,8 @@ def retake_pictures(
 ) -> dict[int, VideoPictures]:
     """Take the pictures of records from their videos; return them by the position of the record.
 
-    Only the frames with pictured faces are decoded. A video that is missing, or is not the one that was
-    scanned, has a note instead of pictures.
+    Only the frames with pictured faces are decoded. Objects are fetched. A video that is missing, or is not
+    the one that was scanned, has a note instead of pictures.
 
     Args:
         records: Parsed lines of a journal, read one by one.
@@ -56,22 +62,37 @@ def retake_pictures(
     found: dict[int, VideoPictures] = {}
     recipes = recipes_of({name: model.recipe for name, model in run.models.items() if model.recipe})
     videos: dict[int, _Video] = {}
+    fetcher = Fetcher(CopySpace())
 
     def jobs() -> Iterator[DecodeJob]:
         for number, record in enumerate(records):
             if sum(pictures.characters for pictures in found.values()) > room:
                 return
             lines = pictured_faces(record, run.calibrations, run.quality)
-            place = place_of(recorded_path(record), root) if lines else None
-            if place is not None:
-                videos[number] = _Video(record, lines)
-                yield DecodeJob(number, place, tuple(sorted({line["index"] for line in lines})))
+            if not lines:
+                found[number] = VideoPictures()
                 continue
-            found[number] = VideoPictures(note="No pictures: the video was not found." if lines else "")
+            path = recorded_path(record)
+            place, copy = place_of(path, root), None
+            try:
+                if place is None and root is None and is_object(path):
+                    place, copy = path, fetcher.fetch(os.fsdecode(path)).copy
+            except ObjectError as error:
+                found[number] = VideoPictures(note=f"No pictures: {error.detail}.")
+                continue
+            if place is None:
+                found[number] = VideoPictures(note="No pictures: the video was not found.")
+                continue
+            videos[number] = _Video(record, lines, copy=copy)
+            indices = tuple(sorted({line["index"] for line in lines}))
+            yield DecodeJob(number, place, indices, file=copy and copy.file)
 
     with DecodePool(DecodeOptions(frames=1, max_pixels=_PIXELS), usable_cpus()) as pool:
         for job, report in _decoded(pool, jobs(), videos, recipes):
-            found[job.id] = _concluded(videos.pop(job.id), report, run, recipes)
+            video = videos.pop(job.id)
+            found[job.id] = _concluded(video, report, run, recipes)
+            if video.copy is not None:
+                video.copy.close()
             if on_progress is not None:
                 on_progress(len(found))
     return found

@@ -143,10 +143,14 @@ def test_videos_in_an_object_store_are_hashed_again(s3, tmp_path):
     assert ran.code == 0, ran.err
     ran = deepscan("verify", "out.jsonl", cwd=tmp_path, **environment)
     assert ran.code == 0 and "videos            3 of 3 match" in ran.out, ran.out
+    ran = deepscan("report", "out.jsonl", "--pictures", cwd=tmp_path, **environment)
+    assert ran.code == 0 and "data:image/jpeg" in (tmp_path / "out.html").read_text(), ran.err
     s3.put("in/swapped.mp4", b"another")
     s3.delete("in/no_face.mp4")
     ran = deepscan("verify", "out.jsonl", cwd=tmp_path, **environment)
     assert ran.code == 4 and "videos            1 of 3 match" in ran.out, ran.out
     assert f"MISSING: {s3.address('in/no_face.mp4')}" in ran.out
+    ran = deepscan("report", "out.jsonl", "--pictures", "--overwrite", cwd=tmp_path, **environment)
+    assert ran.code == 3 and "No pictures: the video is not the one that was scanned" in ran.err
     ran = deepscan("verify", "out.jsonl", "--root", SAMPLES, cwd=tmp_path, **environment)
     assert ran.code == 0, ran.out
