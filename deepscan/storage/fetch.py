@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -25,6 +26,8 @@ from deepscan.storage.listing import bare_etag, etag_of, is_weak, split_bucket
 LOG = get_logger(__name__)
 #: Bytes that are read at once.
 _PART = 1 << 20
+#: A web address that needs no encoding.
+_ENCODED = re.compile(r"(?:[!#$&-;=?-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})+")
 #: After this many seconds, an object must have arrived at this rate in bytes per second.
 _PATIENCE, _SLOWEST = 60.0, 10_000
 
@@ -189,7 +192,7 @@ async def _read_web(opened: Any, address: str, etag: str | None, incoming: _Inco
     headers = {"Accept-Encoding": "identity"}
     if etag and not is_weak(etag):
         headers["If-Match"] = f'"{etag}"'
-    async with session.get(opened.encode_url(address), headers=headers) as answer:
+    async with session.get(_encoded(address), headers=headers) as answer:
         answer.raise_for_status()
         now: str | None = answer.headers.get("ETag")
         # Many servers ignore If-Match.
@@ -202,6 +205,16 @@ async def _read_web(opened: Any, address: str, etag: str | None, incoming: _Inco
             incoming.add(part)
         incoming.require_size(size)
         return now
+
+
+def _encoded(address: str) -> Any:
+    """Return a web address as it is sent.
+
+    What is encoded already must stay as it is, or its signature would no longer match.
+    """
+    import yarl
+
+    return yarl.URL(address, encoded=_ENCODED.fullmatch(address) is not None)
 
 
 async def _read_other(opened: Any, address: str, etag: str | None, incoming: _Incoming) -> str | None:

@@ -216,6 +216,22 @@ def test_a_file_of_a_web_server_arrives_as_it_is(web):
     assert web.headers["If-Match"] == '"tag"'
 
 
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("a.mp4?X-Signature=a%2Fb%2bc%3D&x=%7E", "/a.mp4?X-Signature=a%2Fb%2bc%3D&x=%7E"),
+        ("a.mp4?name=a b", "/a.mp4?name=a+b"),
+        ("a.mp4#t=10", "/a.mp4"),
+        ("ü.mp4", "/%C3%BC.mp4"),
+        ("100%.mp4", "/100%25.mp4"),
+    ],
+)
+def test_a_web_address_is_sent_as_it_is_unless_it_must_be_encoded(web, address, sent):
+    web.put(sent[1:].partition("?")[0], content(b"content"))
+    assert read(fetch(web.url + address)) == b"content"
+    assert web.target == sent
+
+
 @pytest.mark.parametrize("tag", ['"other"', 'W/"other"'])
 def test_a_web_server_that_ignores_the_condition_does_not_hide_a_change(web, tag):
     address = web.put("a.mp4", content(b"content", ETag=tag))

@@ -17,12 +17,14 @@ class Web:
         answers: Path -> answers to the requests for it, in turn; the last one is also for all further ones.
         asked: Method and path -> number of requests.
         headers: Headers of the last request.
+        target: Path and query of the last request, as they were sent.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer]] = {}
         self.asked: Counter[tuple[str, str]] = Counter()
         self.headers: dict[str, str] = {}
+        self.target = ""
         self.ending = threading.Event()
         web = self
 
@@ -31,7 +33,7 @@ class Web:
 
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
-                web.headers = dict(self.headers)
+                web.headers, web.target = dict(self.headers), self.path
                 number = web.asked[self.command, path]
                 web.asked[self.command, path] += 1
                 answers = web.answers.get(path) or [status(404)]
