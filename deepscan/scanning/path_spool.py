@@ -91,7 +91,8 @@ class PathSet:
         if len(self._recent) >= RECENT:
             recent = np.sort(np.array(list(self._recent), f"S{DIGEST}"))
             # A stable sort merges two sorted parts in linear time.
-            self._sorted = np.sort(np.concatenate([self._sorted, recent]), kind="stable")
+            self._sorted = np.concatenate([self._sorted, recent])
+            self._sorted.sort(kind="stable")
             self._recent.clear()
         return True
 
