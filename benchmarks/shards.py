@@ -68,10 +68,11 @@ def main() -> int:
                 location = run[0][run[0].index("--out") + 1]
                 if way != "local":
                     FolderRecords(location).audit().require_complete()
-                found = {os.path.basename(record["path"]): record for record in open_records(location)}
+                records = list(open_records(location))
+                found: dict[str, Record] = {os.path.basename(record["path"]): record for record in records}
                 reference = reference or found
-                if missing := reference.keys() ^ found.keys() or len(found) != len(files):
-                    raise SystemExit(f"{way}: {missing} of the files have no record, or not one each")
+                if len(records) != len(files) or reference.keys() != found.keys():
+                    raise SystemExit(f"{way}: {len(records)} records of {len(found)} of {len(files)} videos")
                 worst = max((difference(reference[name], found[name]) for name in found), default=0.0)
                 equal = sum(difference(reference[name], found[name]) <= TOLERANCE for name in found)
                 rows.append(
@@ -117,12 +118,12 @@ def scan_at_once(commands: Sequence[Sequence[str]], environment: Mapping[str, st
         )
         for command in commands
     ]
-    for process in scans:
+    for process, arguments in zip(scans, commands, strict=True):
         # Unlike `wait`, this has the CPU time of the process and of all its children.
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in (0, 3):  # 3: some videos failed, as they must in each way
-            raise SystemExit(f"{process.args} ended with exit code {process.returncode}")
+            raise SystemExit(f"scan {arguments} ended with exit code {process.returncode}")
         cpu += used.ru_utime + used.ru_stime
     return time.monotonic() - began, cpu
 
@@ -144,7 +145,7 @@ def difference(one: Any, other: Any) -> float:
 
 def stage_cpu(record: Record) -> float:
     """Return the CPU seconds of all stages of a video."""
-    return sum(value for stage, value in record["seconds"].items() if stage.endswith("_cpu"))
+    return float(sum(value for stage, value in record["seconds"].items() if stage.endswith("_cpu")))
 
 
 @contextmanager

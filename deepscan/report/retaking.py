@@ -85,7 +85,7 @@ def retake_pictures(
                 continue
             videos[number] = _Video(record, lines, copy=copy)
             indices = tuple(sorted({line["index"] for line in lines}))
-            yield DecodeJob(number, place, indices, file=copy and copy.file)
+            yield DecodeJob(number, place, indices, file=None if copy is None else copy.file)
 
     with DecodePool(DecodeOptions(frames=1, max_pixels=_PIXELS), usable_cpus()) as pool:
         for job, report in _decoded(pool, jobs(), videos, recipes):
