@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deepscan.errors import UsageError
-from deepscan.storage.address import is_address, local_path, require_readable_scheme, scheme_of
+from deepscan.storage.address import SCHEMES, is_address, local_path, require_readable_scheme, scheme_of
 from deepscan.storage.local_store import LocalStore
 from deepscan.storage.object_store import ObjectStore, no_conditional_writes
 
@@ -83,12 +83,12 @@ def open_store(location: str) -> Store:
         return LocalStore(Path(location))
     if scheme_of(location) == "file":
         return LocalStore(Path(local_path(location)))
-    require_readable_scheme(location)
-    if scheme_of(location) in ("http", "https"):
+    if scheme_of(location) in ("http", "https") or scheme_of(location) not in SCHEMES:
         raise UsageError(
             f"nothing can be written to {location!r}",
             "name a local folder, or an address such as s3://bucket/run/",
         )
+    require_readable_scheme(location)
     return ObjectStore(location)
 
 

@@ -263,7 +263,7 @@ def test_why_an_object_cannot_be_written(failure, error, message):
     ("location", "message"),
     [
         ("https://example.org/run/", "nothing can be written"),
-        ("ftp://example.org/run/", "unknown scheme"),
+        ("ftp://example.org/run/", "nothing can be written"),
         (__file__, "is not a folder"),
     ],
 )
