@@ -29,7 +29,7 @@ def test_missing_sets_are_reported_and_nothing_is_started(tmp_path, scorer):
 
     data = tmp_path / "data"
     benchmark(data, "Celeb-DF-v2", CELEB)
-    with pytest.raises(MissingError, match="9 of the 10 test sets") as caught:
+    with pytest.raises(MissingError, match="lacks 9 of 10 test sets") as caught:
         run_evaluation(request(data, tmp_path / "out"), scorer, Recorder())
     assert caught.value.exit_code == ExitCode.MISSING
     assert "--available" in caught.value.hint

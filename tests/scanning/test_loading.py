@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from deepscan.devices import Budget
-from deepscan.scanning import loading, run
+from deepscan.scanning import loading, run, worker
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 
@@ -43,7 +43,7 @@ def test_a_scan_loads_with_the_threads_of_its_budget(monkeypatch, host, budget, 
     def load(options, earlier=None, *, threads):
         raise Captured(threads)
 
-    monkeypatch.setattr(run, "load_models", load)
+    monkeypatch.setattr(worker, "load_models", load)
     with pytest.raises(Captured) as caught:
         run.run_scan([b"/a.mp4"], OPTIONS, ScanOutput(None), budget=budget)
     assert caught.value.args == (threads,)
@@ -54,8 +54,10 @@ def test_there_is_a_decoder_for_each_cpu_that_may_be_used(monkeypatch, host, fil
     def pool(options, count):
         raise Captured(count)
 
-    monkeypatch.setattr(run, "load_models", lambda options, threads: SimpleNamespace(options=options))
-    monkeypatch.setattr(run, "DecodePool", pool)
+    loaded = SimpleNamespace(options=OPTIONS, scorers=(), finder=None, choice=None)
+    monkeypatch.setattr(worker, "load_models", lambda options, earlier=None, *, threads: loaded)
+    monkeypatch.setattr(worker.runfile, "describe", lambda *_: {"id": "run"})
+    monkeypatch.setattr(worker, "DecodePool", pool)
     with pytest.raises(Captured) as caught:
         next(run.iterate_scan([b"/%d.mp4" % number for number in range(files)], OPTIONS, workers=workers))
     assert caught.value.args == (decoders,)

@@ -158,7 +158,7 @@ def test_pictures_of_generators_are_evaluated_in_place(tmp_path):
             absent_sets.append(test.name)
 
     scorer = toy_scorer(tmp_path / "toy")
-    with pytest.raises(MissingError, match="16 of the 19 test sets") as caught:
+    with pytest.raises(MissingError, match="lacks 16 of 19 test sets") as caught:
         run_evaluation(request(data, "universal", "corit"), scorer, Recorder())
     assert "--available" in caught.value.hint
     # One generator has no fakes, the other no matching reals.
