@@ -146,8 +146,12 @@ def default_page(location: RecordsLocation) -> Path:
     text = os.fspath(location)
     if not is_run_folder(text):
         return Path(text).with_suffix(".html")
-    folder = Path(text.rstrip("/").rpartition("/")[2] if is_address(text) else text)
-    return folder.with_name(f"{folder.resolve().name}.html")
+    if is_address(text):
+        return Path(f"{text.rstrip('/').rpartition('/')[2]}.html")
+    folder = Path(text)
+    # The current folder and its parent have no names of their own.
+    folder = folder if folder.name not in ("", "..") else folder.resolve()
+    return folder.with_name(f"{folder.name}.html")
 
 
 def _detailed(overview: Overview, most: int) -> list[OverviewRow]:

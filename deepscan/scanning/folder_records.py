@@ -1,6 +1,7 @@
 """Read the records in the parts of a run folder."""
 
 import json
+import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -48,7 +49,8 @@ class FolderRecords(ScanRecords):
         if is_address(location) and scheme_of(location) == "file":
             location = local_path(location)
         self.folder = RunFolder.open(location)
-        self.name = f"{location.rstrip('/').rpartition('/')[2]}/"
+        shown = location if is_address(location) else os.path.abspath(location)
+        self.name = f"{shown.rstrip('/').rpartition('/')[2]}/"
         self._run: dict[str, Any] | None = None
         self._audit: Audit | None = None
         # Index of each chunk that was read -> its name.

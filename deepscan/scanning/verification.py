@@ -12,6 +12,7 @@ from deepscan.outcomes import shot_label, track_label
 from deepscan.scanning import runfile
 from deepscan.scanning.folder_records import FolderRecords
 from deepscan.scanning.model_check import Finding, check_model, run_detectors, run_models
+from deepscan.scanning.path_spool import PathSet
 from deepscan.scanning.picture_check import check_picture, folder_gone, strange_pictures
 from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.reading import open_records
@@ -141,7 +142,7 @@ def _check_records(
     """Check each record by itself; return the videos, and the path of its video with each picture."""
     rules = _rules(result)
     videos: list[RecordedVideo] = []
-    paths: set[bytes] = set()
+    paths = PathSet()
     pictures: list[tuple[str, Mapping[str, Any]]] = []
     size = records.size()
     for each in records.placed():
@@ -149,18 +150,18 @@ def _check_records(
         if on_progress is not None:
             on_progress("records" if records.unit == "bytes" else "scores", each.done, size)
         found = list(_record(record, result.run, rules))
-        if (path := recorded_path(record)) in paths:
+        path = recorded_path(record)
+        if not (new := paths.add(path)):
             meaning = "A scan writes one record per video. This one was added or copied later."
             found.append(
                 Finding("mismatch", record["path"], "records of this video", "1", "more than one", meaning)
             )
         if rules is not None or found:
             result.count("scores, verdicts", found)
-        if path not in paths and isinstance(record.get("sha256"), str):
+        if new and isinstance(record.get("sha256"), str):
             changed = record["status"] == "changed"
             length = record["bytes"] if isinstance(record.get("bytes"), int) else 0
             videos.append(RecordedVideo(path, record["path"], record["sha256"], length, changed))
-        paths.add(path)
         pictures += ((record["path"], entry) for entry in _pictures_of(record))
     return videos, pictures
 

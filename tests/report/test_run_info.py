@@ -5,7 +5,7 @@ import json
 import pytest
 
 from deepscan.errors import ContractError
-from deepscan.report.page import write_page
+from deepscan.report.page import default_page, write_page
 from tests.report.made import MODEL, Page, described, journal, page, video
 
 
@@ -104,3 +104,33 @@ def test_an_incomplete_last_line_is_skipped(tmp_path):
     with path.open("a") as file:
         file.write(json.dumps(video(b"/v/b.mp4"))[:50])
     assert write_page(path, tmp_path / "a.html", most=9) == 1
+
+
+def test_of_many_sessions_the_first_are_shown(tmp_path):
+    run = described()
+    run["sessions"] = [{**run["sessions"][0], "folder": f"/node{number}"} for number in range(30)]
+    words = page(tmp_path, video(), run=run).words
+    assert "30; these are the first 8" in words
+    assert words.count("in folder") == 8 and "/node7" in words and "/node8" not in words
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("a/videos.jsonl", "a/videos.html"),
+        ("a/run.v2.parquet", "a/run.v2.html"),
+        ("a/run.v2/", "a/run.v2.html"),
+        ("s3://bucket/runs/one/", "one.html"),
+        ("s3://bucket", "bucket.html"),
+    ],
+)
+def test_a_page_is_next_to_its_records(location, expected):
+    assert str(default_page(location)) == expected
+
+
+def test_the_page_of_the_current_folder_is_next_to_it(tmp_path, monkeypatch):
+    (tmp_path / "run" / "parts").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run")
+    assert default_page(".") == tmp_path / "run.html"
+    monkeypatch.chdir(tmp_path / "run" / "parts")
+    assert default_page("..") == tmp_path / "run.html"
