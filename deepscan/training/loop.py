@@ -73,6 +73,8 @@ def train(
 ) -> tuple[Network, TrainingProgress]:
     """Train a network; return the best epoch's network, by the first half of the validation crops.
 
+    Processes other than the first return the network of the last epoch.
+
     In the folder, `last.safetensors` is the state after each epoch, every ten minutes and on interruption;
     `best.safetensors` has the best weights so far, `log.csv` one row per epoch, and `tensorboard` the curves.
     A resumed run continues after the last saved step. On a CPU with the same number of threads its weights
@@ -100,14 +102,16 @@ def train(
     with _one_thread_in_opencv():
         run = start_run(recipe, crops, folder, processes, cache, redrawers, on_features)
         if resume or finish:
-            run.progress = run_files.restore_checkpoint(
-                folder / LAST, run.network, run.average, run.train_step.optimiser, run.identity
-            )
+            with processes.together():
+                run.progress = run_files.restore_checkpoint(
+                    folder / LAST, run.network, run.average, run.train_step.optimiser, run.identity
+                )
         if not finish and run.progress.epoch < recipe.epochs:
             _epochs(run, on_step if processes.first else None)
         processes.wait()
         network = run.network
-        run_files.load_best(folder / BEST, network)
+        if processes.first:
+            run_files.load_best(folder / BEST, network)
         return network.to("cpu").eval(), run.progress
 
 
@@ -128,7 +132,8 @@ def _epochs(run: TrainingRun, on_step: OnStep | None) -> None:
                 assert open_log is not None
                 open_log.epoch(sum(int(past["steps"]) for past in run.progress.history), run.progress.history)
             run.save()
-            signals.end()
+            signals.share(run.processes)
+            _end_if_signalled(run, signals)
 
 
 def _epoch(
@@ -171,10 +176,11 @@ def _epoch(
             log.step(number + 1, {**losses, "lr": recipe.lr * rate})
         if on_step is not None:
             on_step(_step(run, epoch, steps, None))
+        signals.share(run.processes)
         if signals.signal is not None or time.monotonic() - saved > CHECKPOINT_SECONDS:
             run.save()
             saved = time.monotonic()
-            signals.end()
+            _end_if_signalled(run, signals)
     try:
         validation = _validate(run)
     except DeepscanError as error:
@@ -191,6 +197,13 @@ def _epoch(
     if on_step is not None:
         on_step(_step(run, epoch, steps, row))
     return row
+
+
+def _end_if_signalled(run: TrainingRun, signals: DeferredSignals) -> None:
+    if signals.signal is not None:
+        # When one process has ended, torchrun ends the others; first the checkpoint must have been written.
+        run.processes.wait()
+        signals.end()
 
 
 def _step(run: TrainingRun, epoch: int, steps: int, row: Mapping[str, float] | None) -> StepReport:

@@ -117,19 +117,27 @@ class TrainStep:
         share = 1 / (len(parts) * self.processes.count)
         # Sum and count of each value, because some are NaN for a part of a batch with one class.
         totals: dict[str, float] = {}
+        wrong: float | None = None
         for part, seed in zip(parts, seeds, strict=True):
             torch.manual_seed(seed)
             with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self._half):
                 output = predict_batch(self.network, part)
             total, losses = self.loss(output, part)
             if not math.isfinite(value := float(total.detach())):
-                raise UsageError(f"the loss became {value}", UNSTABLE_HINT)
+                wrong = value
+                break
             (total * share).backward()  # type: ignore[no-untyped-call]
             for name, number in {"loss": total.detach(), **losses}.items():
                 finite = math.isfinite(float(number))
                 totals[name] = totals.get(name, 0.0) + (float(number) if finite else 0.0)
                 totals[name + _COUNT] = totals.get(name + _COUNT, 0.0) + finite
+        if wrong is not None:
+            # So that the other processes fail in this step too, instead of waiting for this one.
+            for parameter in self.trained:
+                parameter.grad = torch.full_like(parameter, math.nan)
         self.processes.add_gradients(self.trained)
+        if wrong is not None:
+            raise UsageError(f"the loss became {wrong}", UNSTABLE_HINT)
         norm = float(nn.utils.clip_grad_norm_(self.trained, self.recipe.clip or math.inf))
         if not math.isfinite(norm):
             raise UsageError(f"the gradient's norm became {norm}", UNSTABLE_HINT)

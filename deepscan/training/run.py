@@ -91,9 +91,11 @@ def start_run(
     training, choosing = _rows(recipe, crops)
     torch.manual_seed(recipe.seed)
     detector: DetectionMethod[Any] = DETECTORS.get(recipe.method)(**recipe.loss)
-    network = detector.build(recipe.network, recipe.weights)
+    with processes.together():
+        network = detector.build(recipe.network, recipe.weights)
     # Convolutions on a CPU are a sixth faster in this layout.
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    processes.share_weights(network)
     identity = {**recipe.to_json(), "crops": crops.key, "index": crops.index_hash}
     if isinstance(network, FrozenNetwork):
         # Its checkpoints do not contain the backbone.
@@ -104,9 +106,9 @@ def start_run(
         rows = np.concatenate((training, choosing[:, 0]))
         # The first process fills the cache, then the others read it.
         for first in (True, False):
-            if processes.first == first:
-                source = FeatureSource(network, crops, rows, recipe, inputs, cache, on_features)
-            processes.wait()
+            with processes.together():
+                if processes.first == first:
+                    source = FeatureSource(network, crops, rows, recipe, inputs, cache, on_features)
     return TrainingRun(
         recipe=recipe,
         crops=crops,

@@ -11,7 +11,7 @@ import torch
 
 from deepscan.backbones.weights import locate
 from deepscan.cards import CARD, ModelCard
-from deepscan.data.crops.crop_cache import CropSet, prepare_crops
+from deepscan.data.crops.crop_cache import CropSet, cache_key, prepare_crops
 from deepscan.data.pictures import LABEL_OF, PAIRS, LabelledPicture, read_pairs_only, read_pictures
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
@@ -21,10 +21,13 @@ from deepscan.training import run_files
 from deepscan.training.autoencoders import Autoencoder, autoencoders
 from deepscan.training.batches import reals
 from deepscan.training.loop import OnStep, train
+from deepscan.training.machines import require_same_settings, require_shared_folders
 from deepscan.training.processes import Processes
 from deepscan.training.publish import publish
 from deepscan.training.recipe import Recipe
+from deepscan.training.recipe_files import leaves_of
 from deepscan.training.run_files import BEST, CURVES, LAST, LOG
+from deepscan.version import __version__
 
 #: Number of crops on which the error of autoencoders is measured.
 _REDRAWN = 64
@@ -101,21 +104,29 @@ def run_training(
         ContractError: A checkpoint or weights do not match the recipe.
     """
     recipe, started = session.recipe, time.time()
-    pictures = _check(session, processes)
+    pictures, key = _check(session, processes)
+    resume = processes.from_first(session.resume and (session.run / LAST).exists())
+    if session.overwrite and processes.first:
+        _remove_run(session.run)
     # The first process fills the cache, then the others read it.
     for first in (True, False):
-        if processes.first == first:
-            crops = prepare_crops(
-                pictures, recipe.crop, session.cache, workers=session.workers, on_progress=on_crops
-            )
-            redrawers = _redrawers(session, crops, processes, on_autoencoders) if recipe.redraws else ()
-        processes.wait()
+        with processes.together():
+            if processes.first == first:
+                crops = prepare_crops(
+                    pictures,
+                    recipe.crop,
+                    session.cache,
+                    workers=session.workers,
+                    key=key,
+                    on_progress=on_crops,
+                )
+                redrawers = _redrawers(session, crops, processes, on_autoencoders) if recipe.redraws else ()
     network, state = train(
         recipe,
         crops,
         session.run,
         processes=processes,
-        resume=session.resume and (session.run / LAST).exists(),
+        resume=resume,
         finish=session.finish,
         cache=session.cache if session.keep_features else None,
         redrawers=redrawers,
@@ -158,9 +169,48 @@ def _redrawers(
     )
 
 
-def _check(session: Session, processes: Processes) -> tuple[LabelledPicture, ...]:
-    """Check everything that can be checked before crops are cut; return the pictures."""
-    recipe, last = session.recipe, session.run / LAST
+def _check(session: Session, processes: Processes) -> tuple[tuple[LabelledPicture, ...], str]:
+    """Check everything that can be checked before crops are cut; return the pictures and their cache key."""
+    recipe = session.recipe
+    settings = {
+        "deepscan": __version__,
+        "--no-cache": not session.keep_features,
+        "--resume": session.resume,
+        "--finish": session.finish,
+        "--overwrite": session.overwrite,
+        **dict(leaves_of(recipe.to_json())),
+    }
+    require_same_settings(processes, settings, "start the same command, of the same version, on all machines")
+    with processes.together():
+        if processes.first:
+            _check_run(session)
+        pictures = read_pictures(session.data, recipe.sources)
+        trained = {picture.label for picture in pictures if picture.split == "train"}
+        if recipe.labels == "given" and trained != set(LABEL_OF.values()):
+            missing = next(name for name, label in LABEL_OF.items() if label not in trained)
+            hint = "give training data of both classes"
+            raise UsageError(f"there are no {missing} pictures to train on", hint)
+        pictures += read_pairs_only(session.data, recipe.pairs_only)
+        check_recipe(recipe)
+        if recipe.weights != "random":
+            locate(recipe.network["backbone"]["name"], recipe.weights)
+        folders = {"--out": session.run, "--cache": session.cache}
+        if processes.first:
+            for option, folder in folders.items():
+                make_folder(folder, option)
+    require_shared_folders(processes, folders)
+    with processes.together():
+        key = cache_key(pictures, recipe.crop)
+    require_same_settings(
+        processes,
+        {f"the hash of the pictures in {session.data}": key},
+        "give all machines the same --data: crops written by prepare at the same path, with the same times",
+    )
+    return pictures, key
+
+
+def _check_run(session: Session) -> None:
+    last = session.run / LAST
     existing = [path for path in (last, session.folder / CARD) if path.exists()]
     if existing and not (session.resume or session.finish or session.overwrite):
         raise UsageError(
@@ -168,23 +218,13 @@ def _check(session: Session, processes: Processes) -> tuple[LabelledPicture, ...
             "continue with --resume, start over with --overwrite, or name another folder with --out",
         )
     if last.exists() and not session.overwrite:
-        run_files.require_same_recipe(last, recipe.to_json())
-    pictures = read_pictures(session.data, recipe.sources)
-    trained = {picture.label for picture in pictures if picture.split == "train"}
-    if recipe.labels == "given" and trained != set(LABEL_OF.values()):
-        missing = next(name for name, label in LABEL_OF.items() if label not in trained)
-        raise UsageError(f"there are no {missing} pictures to train on", "give training data of both classes")
-    pictures += read_pairs_only(session.data, recipe.pairs_only)
-    check_recipe(recipe)
-    if recipe.weights != "random":
-        locate(recipe.network["backbone"]["name"], recipe.weights)
-    for path, option in ((session.run, "--out"), (session.cache, "--cache")):
-        make_folder(path, option)
-    if session.overwrite and processes.first:
-        for name in (LAST, BEST, LOG):
-            (session.run / name).unlink(missing_ok=True)
-        shutil.rmtree(session.run / CURVES, ignore_errors=True)
-    return pictures
+        run_files.require_same_recipe(last, session.recipe.to_json())
+
+
+def _remove_run(folder: Path) -> None:
+    for name in (LAST, BEST, LOG):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / CURVES, ignore_errors=True)
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -85,7 +85,7 @@ def synthetic_crops():
     )
 
 
-def _not_exported(card, network, inputs, folder, *, half=False):
+def not_exported(card, network, inputs, folder, *, half=False):
     (folder / "model.onnx").write_bytes(b"graph")
     return ModelFile("model.onnx", sha256_of(folder / "model.onnx")), Parity(0.0, {}, 1)
 
@@ -93,7 +93,7 @@ def _not_exported(card, network, inputs, folder, *, half=False):
 @pytest.fixture
 def quick_publishing(monkeypatch):
     """Without an export, and with few draws for intervals: both take seconds, and are tested elsewhere."""
-    monkeypatch.setattr(publish, "export_model", _not_exported)
+    monkeypatch.setattr(publish, "export_model", not_exported)
     monkeypatch.setattr(publish, "bootstrap", partial(publish.bootstrap, rounds=5))
 
 

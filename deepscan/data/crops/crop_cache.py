@@ -149,6 +149,7 @@ def prepare_crops(
     store: Path,
     *,
     workers: int = 2,
+    key: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> CropSet:
     """Return the aligned crops of pictures, cutting those that are not in the cache.
@@ -158,13 +159,14 @@ def prepare_crops(
         recipe: Crop recipe; its `input_side` is the side S of the crops.
         store: Folder of the cache, which needs 3 * S * S bytes per picture, and S * S more for each layer.
         workers: Number of processes; 0 to work in this process.
+        key: The pictures' `cache_key`; None to compute it.
         on_progress: Progress callback: (done, total).
 
     Raises:
         MissingError: A crop of a benchmark is missing.
         UsageError: A picture or a mask cannot be read, or no picture shows a face.
     """
-    key = cache_key(pictures, recipe)
+    key = key or cache_key(pictures, recipe)
     data, index = store / f"crops-{key}.u8", store / f"crops-{key}.json"
     if not (data.is_file() and index.is_file()):
         store.mkdir(parents=True, exist_ok=True)
