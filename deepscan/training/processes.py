@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from deepscan.errors import DeepscanError, MissingError, Terminated, UsageError, first_line
 
-#: Limit of connecting, and of waiting for the others in a training step: a process that takes longer hangs.
+#: Limit of connecting all processes.
+CONNECT_LIMIT = timedelta(minutes=3)
+#: Limit of waiting for the others in a training step: a process that takes longer hangs.
 STEP_LIMIT = timedelta(minutes=30)
 #: Limit of waiting for a process that cuts crops, trains autoencoders or computes features.
 WAIT_LIMIT = timedelta(days=7)
@@ -32,12 +34,14 @@ class Processes:
         rank: Rank of this process, from 0; only the first one writes files.
         count: Number of processes.
         device: Device of this process.
+        group: Group for tensors on the device; None for one process.
         control: Group for decisions and long waits, over the CPU; None for one process.
     """
 
     rank: int
     count: int
     device: torch.device
+    group: dist.ProcessGroup | None = None
     control: dist.ProcessGroup | None = None
 
     @property
@@ -56,7 +60,7 @@ class Processes:
         trained = [value for value in parameters if value.requires_grad]
         flat = torch.cat([_gradient(value).flatten() for value in trained])
         with _connected():
-            dist.all_reduce(flat)
+            dist.all_reduce(flat, group=self.group)
         sizes = [value.numel() for value in trained]
         for value, part in zip(trained, torch.split(flat, sizes), strict=True):
             # Parameters without a gradient in every process keep none; otherwise the optimiser would decay
@@ -70,7 +74,7 @@ class Processes:
             return values
         summed = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
         with _connected():
-            dist.all_reduce(summed)
+            dist.all_reduce(summed, group=self.group)
             return dict(zip(values, summed.tolist(), strict=True))
 
     def largest(self, value: int) -> int:
@@ -79,7 +83,7 @@ class Processes:
             return value
         highest = torch.tensor(value, device=self.device)
         with _connected():
-            dist.all_reduce(highest, dist.ReduceOp.MAX)
+            dist.all_reduce(highest, dist.ReduceOp.MAX, group=self.group)
             return int(highest)
 
     def gather(self, value: Any) -> list[Any]:
@@ -104,7 +108,7 @@ class Processes:
             for value in network.state_dict().values():
                 dense = value.contiguous()
                 with _connected():
-                    dist.broadcast(dense, 0)
+                    dist.broadcast(dense, 0, group=self.group)
                 value.copy_(dense)
 
     def share_buffers(self, network: nn.Module) -> None:
@@ -112,7 +116,7 @@ class Processes:
         if self.count > 1:
             for buffer in network.buffers():
                 with _connected():
-                    dist.broadcast(buffer, 0)
+                    dist.broadcast(buffer, 0, group=self.group)
 
     def wait(self) -> None:
         """Wait for all processes, up to `WAIT_LIMIT`; a signal ends the wait at once.
@@ -169,9 +173,14 @@ def _connected() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise DeepscanError(
-            f"another process of this training has ended, or does not answer: {first_line(error)}",
+            f"another process of this training has ended, or does not answer: {_cause(error)}",
             "read the output of the other processes, then start all of them again, with --resume",
         )
+
+
+def _cause(error: Exception) -> str:
+    """Return the first sentence of an error of torch; the next ones are general advice."""
+    return first_line(error).split(". ")[0]
 
 
 def _portable(error: BaseException | None) -> BaseException | None:
@@ -204,37 +213,39 @@ def join(device: str) -> Iterator[Processes]:
     if not dist.is_torchelastic_launched():
         yield Processes(0, 1, torch.device("cuda" if cuda else "cpu"))
         return
+    own = torch.device("cpu")
+    if cuda:
+        own = torch.device("cuda", dist.get_node_local_rank())
+        torch.cuda.set_device(own)
     try:
-        control = _connect("nccl" if cuda else "gloo")
-        own = torch.device("cpu")
-        if cuda:
-            own = torch.device("cuda", dist.get_node_local_rank())
-            torch.cuda.set_device(own)
-        yield Processes(dist.get_rank(), dist.get_world_size(), own, control)
+        group, control = _connect("nccl" if cuda else "gloo")
+        yield Processes(dist.get_rank(), dist.get_world_size(), own, group, control)
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
-def _connect(backend: str) -> dist.ProcessGroup:
-    """Connect the processes for training, and return the group for decisions and long waits.
+def _connect(backend: str) -> tuple[dist.ProcessGroup, dist.ProcessGroup]:
+    """Connect the processes; return the group for tensors, and that for decisions and long waits.
 
     Raises:
         UsageError: They cannot be connected.
     """
     try:
-        dist.init_process_group(backend, timeout=STEP_LIMIT)
-        # The limit of a group is also that of connecting it: the first group shows that this is possible.
-        for limit in (STEP_LIMIT, WAIT_LIMIT):
-            control = dist.new_group(backend="gloo", timeout=limit)
+        # A group can also take as long to connect as its operations may take. So this group comes first, to
+        # find out soon whether the processes reach each other.
+        dist.init_process_group("gloo", timeout=CONNECT_LIMIT)
+        group = dist.new_group(backend=backend, timeout=STEP_LIMIT)
+        control = dist.new_group(backend="gloo", timeout=WAIT_LIMIT)
     except (RuntimeError, ValueError) as error:
         raise UsageError(
-            f"the processes of this training cannot be connected: {first_line(error)}",
+            f"the processes of this training cannot be connected: {_cause(error)}",
             "check --master-addr and --master-port; name the network interface between the machines in "
             "GLOO_SOCKET_IFNAME, and for GPUs in NCCL_SOCKET_IFNAME",
         )
+    assert isinstance(group, dist.ProcessGroup)
     assert isinstance(control, dist.ProcessGroup)
-    return control
+    return group, control
 
 
 class DeferredSignals:
