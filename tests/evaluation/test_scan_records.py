@@ -115,6 +115,16 @@ def test_the_scores_of_a_single_model_can_be_read(tmp_path):
         assert scores.status.texts()[1] == "not_scanned"
 
 
+def test_videos_in_stores_are_labelled_by_their_address(tmp_path):
+    (tmp_path / "clips.csv").write_text("file,label\ns3://b/v/a.mp4,fake\na.mp4,real\n")
+    lines = [record("s3://b/v/a.mp4", track(0.9, 0.8)), record(tmp_path / "a.mp4", track(0.2, 0.1))]
+    (tmp_path / "scan.jsonl").write_text(
+        "\n".join([*lines, record("s3://b/w/a.mp4", track(0.5, 0.5))]) + "\n"
+    )
+    scores = read_scan_scores(tmp_path / "scan.jsonl", read_labels(tmp_path / "clips.csv"), "clips")
+    assert scores.scores.tolist() == [0.8, 0.1]
+
+
 def test_each_group_and_label_votes_once(clips):
     votes_per_group = group_votes(read(clips))
     votes = {
