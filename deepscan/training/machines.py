@@ -1,5 +1,6 @@
 """Checks before a training with several processes, which may be on several machines."""
 
+import os
 import secrets
 import socket
 import time
@@ -86,7 +87,8 @@ def _write(files: Iterable[Path]) -> None:
 
 def _unseen(files: Mapping[str, Path]) -> list[str]:
     end = time.monotonic() + _SEEN_WITHIN
-    while unseen := [option for option, file in files.items() if not file.exists()]:
+    # Unlike Path.exists, this is also False for a folder without permission.
+    while unseen := [option for option, file in files.items() if not os.path.exists(file)]:
         if time.monotonic() > end:
             break
         time.sleep(_POLL_SECONDS)
