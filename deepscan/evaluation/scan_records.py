@@ -2,6 +2,7 @@
 
 import csv
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -136,11 +137,15 @@ def read_scan_scores(
         UsageError: The file cannot be read, has no record of the videos, or no scores of the model.
     """
     records = open_records(location)
-    found = {}
+    # Only these two of each record: there may be millions.
+    found: dict[Path, tuple[float, str]] = {}
     try:
         for record in records:
             if (path := _key(os.fsdecode(recorded_path(record)))) in labels:
-                found[path] = record if model is None else select_model(record, model)
+                found[path] = (
+                    _raw(record if model is None else select_model(record, model)),
+                    sys.intern(record["status"]),
+                )
     except OSError as error:
         raise UsageError(
             f"{records.location} cannot be read: {error.strerror}",
@@ -155,21 +160,21 @@ def read_scan_scores(
             f"{records.location} has no record of any of the {len(labels)} labelled videos",
             "scan the files listed in the index; their paths are relative to its folder",
         )
-    rows = [(path, row, found.get(path)) for path, row in labels.items()]
-    scores = [_raw(record) for _, _, record in rows]
-    count = len(rows)
+    outcomes = [found.get(path, (float("nan"), "not_scanned")) for path in labels]
+    scores = [score for score, _ in outcomes]
+    rows, count = labels.values(), len(labels)
     empty = Column.constant("", count)
     return Scores(
-        labels=np.array([LABEL_VALUES[row["label"].strip().lower()] for _, row, _ in rows], dtype=np.int64),
+        labels=np.array([LABEL_VALUES[row["label"].strip().lower()] for row in rows], dtype=np.int64),
         scores=np.array(scores, dtype=np.float64),
         frames=np.array([0 if np.isnan(score) else 1 for score in scores], dtype=np.int64),
         dataset=Column.of([name] * count),
-        kind=Column.of([row.get("method") or row["label"] for _, row, _ in rows]),
+        kind=Column.of([row.get("method") or row["label"] for row in rows]),
         split=empty,
-        video=Column.of([row["file"] for _, row, _ in rows]),
+        video=Column.of([row["file"] for row in rows]),
         frame=empty,
-        group=Column.of([row.get("group") or row["file"] for _, row, _ in rows]),
-        status=Column.of([record["status"] if record else "not_scanned" for _, _, record in rows]),
+        group=Column.of([row.get("group") or row["file"] for row in rows]),
+        status=Column.of([status for _, status in outcomes]),
         folder=empty,
     )
 
@@ -211,8 +216,8 @@ def _key(file: str, folder: Path | None = None) -> Path:
     return Path(file) if is_address(file) else (folder or Path()).joinpath(file).resolve()
 
 
-def _raw(record: Mapping[str, Any] | None) -> float:
-    if record is None or record["score"] is None:
+def _raw(record: Mapping[str, Any]) -> float:
+    if record["score"] is None:
         return float("nan")
     # Persons with too few frames do not count, even if their calibrated score is the same.
     deciding = (track for track in record["tracks"] if track["counted"] and track["score"] == record["score"])

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from deepscan.errors import ContractError, require
+from deepscan.errors import ContractError, UsageError, require
 from deepscan.scanning.chunks import Chunk
 from deepscan.scanning.journal import parse_record
 from deepscan.scanning.parts import PART_HINT, Part
 from deepscan.scanning.record_source import PlacedRecord, ScanRecords
 from deepscan.scanning.run_audit import Audit, audit_run, row_difference
 from deepscan.scanning.run_folder import RUN, RunFolder, part_name
-from deepscan.storage.address import is_address, local_path, scheme_of
+from deepscan.storage.address import is_address, local_path, require_readable_scheme, scheme_of
 
 #: Columns of a part that readers need.
 _COLUMNS = ("path", "path_bytes", "record")
@@ -46,8 +46,14 @@ class FolderRecords(ScanRecords):
     def __init__(self, location: str, *, strict: bool = True) -> None:
         require(["pyarrow"], "store", "reading a run folder")
         self.location, self.strict = location, strict
-        if is_address(location) and scheme_of(location) == "file":
-            location = local_path(location)
+        if is_address(location):
+            require_readable_scheme(location)
+            if scheme_of(location) in ("http", "https"):
+                raise UsageError(
+                    f"{location} cannot be a run folder: web servers list no files",
+                    "name a folder, or an address such as s3://bucket/run/",
+                )
+            location = local_path(location) if scheme_of(location) == "file" else location
         self.folder = RunFolder.open(location)
         shown = location if is_address(location) else os.path.abspath(location)
         self.name = f"{shown.rstrip('/').rpartition('/')[2]}/"

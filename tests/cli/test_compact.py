@@ -94,6 +94,7 @@ def test_every_command_says_that_a_run_is_not_complete(half, tmp_path):
         ("none/", 2, "none/ does not exist"),
         (".", 2, ". is not a run folder"),
         ("s4://bucket/run/", 2, "unknown scheme 's4'"),
+        ("https://example.org/run/", 2, "cannot be a run folder"),
         ("new", 4, "does not describe a run folder of this version"),
     ],
 )
