@@ -86,8 +86,10 @@ def audit_run(folder: RunFolder, on_progress: Callable[[int, int], None] | None 
     for number, (chunk, result) in enumerate(_examined(folder, unclaimed), 1):
         if result is None:
             missing += 1
-            first = chunk.index * folder.manifest.chunk
-            lines += [f"{part_name(chunk.name)} is missing: rows {first + 1} to {first + len(chunk.rows)}"]
+            first = chunk.index * folder.manifest.chunk + 1
+            last = first + len(chunk.rows) - 1
+            rows = f"row {first}" if first == last else f"rows {first} to {last}"
+            lines += [f"{part_name(chunk.name)} is missing: {rows}"]
         elif isinstance(result, str):
             wrong += 1
             lines += [result]

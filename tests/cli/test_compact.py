@@ -79,9 +79,9 @@ def test_every_command_says_that_a_run_is_not_complete(half, tmp_path):
     assert ran.code == 0 and f"warning: {lacking}" in ran.err
     assert f"Incomplete: {lacking}." in ran.out
     ran = deepscan("verify", half, cwd=tmp_path)
-    assert ran.code == 3 and "1 of 2 match" in ran.out and "is missing: rows 3 to 3" in ran.out
+    assert ran.code == 3 and "1 of 2 match" in ran.out and "is missing: row 3" in ran.out
     error, hint = deepscan("compact", half, "--out", "one.jsonl", cwd=tmp_path).refused(1)
-    assert "is missing: rows 3 to 3" in error and "--partial" in hint
+    assert "is missing: row 3" in error and "--partial" in hint
     ran = deepscan("compact", half, "--out", "one.jsonl", "--partial", cwd=tmp_path)
     assert ran.code == 3 and "2 of its 3 videos are in one.jsonl" in ran.err
     assert len((tmp_path / "one.jsonl").read_text().splitlines()) == 2
