@@ -87,6 +87,6 @@ def test_an_8k_picture_is_decoded_in_bounded_memory(tmp_path):
     path = stills.png(tmp_path / "8k.png", 7680, 4320)
     with DecodePool(DecodeOptions(), 1) as pool:
         pool.submit(DecodeJob(0, os.fsencode(path)))
-        _, ready, ended = drain(pool)
+        *_, ready, ended = drain(pool)
         assert ready.frame.image.shape == (4320, 7680, 3)
     assert ended.report.status == "ok"
