@@ -73,6 +73,13 @@ class AttemptLedger:
         }
 
 
+def withdraw_session(store: Store, session: str) -> None:
+    """Delete all notes of a process that has ended for another reason than what it scanned."""
+    for name in tuple(store.names_below(ATTEMPTS)):
+        if name.rpartition("/")[2] == session:
+            store.delete(f"{ATTEMPTS}/{name}")
+
+
 def scan_alone(
     chunk: Chunk, scan: Callable[[ManifestRow], dict[str, Any]], ledger: AttemptLedger, run: str
 ) -> Iterator[dict[str, Any]]:

@@ -37,11 +37,11 @@ class RunSummary:
     statuses: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
 
-    def count(self, status: str, verdict: str | None) -> None:
-        """Count a video."""
-        self.statuses[status] += 1
+    def count(self, status: str, verdict: str | None, videos: int = 1) -> None:
+        """Count videos."""
+        self.statuses[status] += videos
         if verdict:
-            self.verdicts[verdict] += 1
+            self.verdicts[verdict] += videos
 
     @property
     def outcomes(self) -> dict[str, int]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from deepscan.devices import Budget
 from deepscan.errors import ContractError, UsageError, exit_code_of
@@ -30,6 +30,22 @@ from deepscan.storage.store import open_store, require_put_once
 LOG = get_logger(__name__)
 #: Parts that are read at the same time.
 _READERS = 16
+
+
+class Describer(Protocol):
+    """What can describe a run: a worker, or something that asks one.
+
+    Attributes:
+        run: The description, complete after `open`.
+    """
+
+    run: dict[str, Any]
+
+    def open(self) -> None:
+        """Load the models."""
+
+
+Joined = TypeVar("Joined", bound=Describer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +165,7 @@ def run_shard(
         warn=listener.warned,
         scratch=scratch,
     )
-    folder, worker = _join(job, options, make, listener)
+    folder, worker = join_run(job, options, make, listener)
     with worker:
         run = {**folder.run, "sessions": []}
         worker.run = run
@@ -175,14 +191,14 @@ def run_shard(
         summary = ShardSummary(share=share)
         try:
             _scan_share(folder, share, worker, ledger, summary, listener)
-            _finish(folder, summary, listener)
+            finish_run(folder, summary, listener)
         except BaseException as error:
             # Report the error that ended the shard, even if the store no longer answers.
             with suppress(Exception):
                 ledger.withdraw()
-                _end(folder, session, run, int(exit_code_of(error)))
+                end_session(folder, session, run, int(exit_code_of(error)))
             raise
-        _end(folder, session, run, int(summary.exit_code(fail_on)))
+        end_session(folder, session, run, int(summary.exit_code(fail_on)))
     return summary
 
 
@@ -201,10 +217,23 @@ def share_of(folder: RunFolder, shard: Shard) -> ShardShare:
     return ShardShare(shard, len(block), count, rows, frozenset(todo), todo_rows, kept)
 
 
-def _join(
-    job: ShardJob, options: ScanOptions, make: Callable[..., Worker], listener: ShardListener
-) -> tuple[RunFolder, Worker]:
-    """Return the run of a folder, begun if there is none, and a worker with its models loaded."""
+def join_run(
+    job: ShardJob,
+    options: ScanOptions,
+    make: Callable[..., Joined],
+    listener: ShardListener,
+    *,
+    sharers: int | None = None,
+) -> tuple[RunFolder, Joined]:
+    """Return the run of a folder, begun if there is none, and a worker with its models loaded.
+
+    Args:
+        job: What to do, and where.
+        options: The scan's parameters.
+        make: Makes the worker from these and the run in the folder, if there is one.
+        listener: Receives the callbacks.
+        sharers: How many processes share a new run, None for as many as it has shards.
+    """
     store = open_store(job.location)
     folder = RunFolder.existing(store)
     if folder is not None:
@@ -218,7 +247,7 @@ def _join(
     manifest = put_manifest(store, _counted(job.rows(), listener), 1)
     if not manifest.rows:
         raise UsageError("no video to scan", "check the list, folder or prefix")
-    chunk = job.chunk or default_chunk(manifest.rows, job.shard.count)
+    chunk = job.chunk or default_chunk(manifest.rows, sharers or job.shard.count)
     worker = make(options)
     worker.open()
     described = {**worker.run, "inputs": job.inputs.to_json()}
@@ -295,9 +324,7 @@ def _scan_share(
             yield chunk
 
     def write(chunk: Chunk, records: Sequence[dict[str, Any]]) -> None:
-        rows = [PartRow(record, row.id, row.label) for row, record in zip(chunk.rows, records, strict=True)]
-        if not folder.put_part(chunk.name, write_part(rows, run=folder.run["id"], chunk=chunk.name)):
-            LOG.info("another worker has written the part of chunk %s", chunk.name)
+        put_records(folder, chunk, records)
         ledger.end(chunk.name)
         listener.written(len(records))
         for record in records:
@@ -323,7 +350,14 @@ def _scan_share(
         write(chunk, records)
 
 
-def _finish(folder: RunFolder, summary: ShardSummary, listener: ShardListener) -> None:
+def put_records(folder: RunFolder, chunk: Chunk, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write the part of a chunk, unless another worker has written it."""
+    rows = [PartRow(record, row.id, row.label) for row, record in zip(chunk.rows, records, strict=True)]
+    if not folder.put_part(chunk.name, write_part(rows, run=folder.run["id"], chunk=chunk.name)):
+        LOG.info("another worker has written the part of chunk %s", chunk.name)
+
+
+def finish_run(folder: RunFolder, summary: ShardSummary, listener: ShardListener) -> None:
     """Count the outcomes of earlier sessions and the chunks of other shards, and seal a complete run."""
     assert summary.share is not None
     for status, verdict in _outcomes(folder, summary.share.kept):
@@ -348,6 +382,7 @@ def _outcomes(folder: RunFolder, chunks: Sequence[str]) -> Iterator[tuple[Status
                 yield from pairs
 
 
-def _end(folder: RunFolder, session: dict[str, Any], run: dict[str, Any], exit_code: int) -> None:
+def end_session(folder: RunFolder, session: dict[str, Any], run: dict[str, Any], exit_code: int) -> None:
+    """Record the end of a session."""
     runfile.end(run, exit_code)
     folder.end_session({"id": session["id"], **run["sessions"][0]})

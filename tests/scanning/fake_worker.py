@@ -13,6 +13,8 @@ from deepscan.scanning.chunks import ManifestRow, Shard
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.record_lines import RecordLine
+from deepscan.scanning.run_audit import audit_run
+from deepscan.scanning.run_folder import RunFolder
 from deepscan.scanning.runfile import require_compatible
 from deepscan.scanning.shard_run import ShardJob, ShardListener, run_shard
 from deepscan.scanning.worker import Worker
@@ -21,6 +23,8 @@ from deepscan.scanning.worker import Worker
 AHEAD = 4
 #: What a video with this word in its path does to its process.
 POISON, SLOW, BROKEN = b"poison", b"slow", b"broken"
+#: Such a video kills its process if it exists, and is then gone.
+ONCE = b"once"
 
 
 class FakeWorker(Worker):
@@ -66,6 +70,9 @@ class FakeWorker(Worker):
             path = ahead.pop().path
             if POISON in path:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if ONCE in path and os.path.exists(path):
+                os.unlink(path)
+                os.kill(os.getpid(), signal.SIGKILL)
             if BROKEN in path:
                 raise DeepscanError("the store is gone", "wait")
             if SLOW in path:
@@ -89,6 +96,20 @@ def scan(task, *, frames=32, model="toy", worker=FakeWorker, listener=None):
     """Run a shard in this process."""
     options = ScanOptions(model=model, frames=frames)
     return run_shard(task, options, listener=listener, make_worker=worker)
+
+
+def records(location):
+    """Return the records of a complete run by path; each path once."""
+    folder = RunFolder.open(str(location))
+    assert audit_run(folder).complete
+    found = [record for chunk in folder.chunks() for record in folder.read_part(chunk.name).records()]
+    assert len({record["path"] for record in found}) == len(found)
+    return {record["path"]: record for record in found}
+
+
+def attempts(location):
+    """Return the attempts in a run folder."""
+    return [path for path in (Path(location) / "attempts").rglob("*") if path.is_file()]
 
 
 def scan_in_child(location, paths, **values):

@@ -11,26 +11,13 @@ from deepscan.errors import ContractError, DeepscanError, ExitCode, UsageError
 from deepscan.scanning.attempts import DIED
 from deepscan.scanning.chunks import ManifestRow
 from deepscan.scanning.record_lines import RecordLine
-from deepscan.scanning.run_audit import AuditError, audit_run
+from deepscan.scanning.run_audit import AuditError
 from deepscan.scanning.run_folder import RunFolder
 from deepscan.scanning.runfile import is_unchanged
 from deepscan.scanning.worker import require_content
-from tests.scanning.fake_worker import Counting, FakeWorker, job, scan, scan_in_child
+from tests.scanning.fake_worker import Counting, FakeWorker, attempts, job, records, scan, scan_in_child
 
 PATHS = [f"/videos/{number:02}.mp4" for number in range(20)]
-
-
-def records(location):
-    """Return the records of a complete run by path; each path once."""
-    folder = RunFolder.open(str(location))
-    assert audit_run(folder).complete
-    found = [record for chunk in folder.chunks() for record in folder.read_part(chunk.name).records()]
-    assert len({record["path"] for record in found}) == len(found)
-    return {record["path"]: record for record in found}
-
-
-def attempts(location):
-    return [path for path in (location / "attempts").rglob("*") if path.is_file()]
 
 
 def test_one_process_scans_and_seals_a_run(tmp_path):
