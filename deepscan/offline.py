@@ -12,8 +12,12 @@ from deepscan.errors import MissingError, install_hint
 
 #: Environment variable -> value that turns off a library's reports, in this process and its children.
 #: ONNX Runtime 1.29 and later writes a device id and a queue to the user's cache and contacts its vendor's
-#: host. The Hugging Face libraries add versions and a session id to each download.
-NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+#: host. The Hugging Face libraries add versions and a session id to each download. Ray describes the cluster.
+NO_REPORTS = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 
 def turn_reports_off() -> None:
