@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("fixed")
 
 #: Modules whose functions start processes; fixtures that start processes, train or export.
 STARTING = {"subprocess", "tests.command", "tests.terminal", "deepscan.media.pool"}
-SLOW_FIXTURES = {"published", "published_folder", "stubbed", "pools", "moto_server", "s3"}
+SLOW_FIXTURES = {"published", "published_folder", "stubbed", "pools", "moto_server", "s3", "ray_machines"}
 
 
 def pytest_collection_modifyitems(items):

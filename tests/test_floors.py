@@ -37,7 +37,7 @@ LAYERS = (
         "metrics",
         "calibration",
     ),
-    *("storage", "media", "faces", "backbones", "detectors", "engines", "models", "scanning"),
+    *("storage", "media", "faces", "backbones", "detectors", "engines", "models", "scanning", "cluster"),
     *("api", "face_scoring"),
     *("report", "data", "training", "evaluation", "analyses"),
     *("bench", "doctor", "cli", "__main__"),
