@@ -334,6 +334,8 @@ class RunSession(JsonObject):
         machine: The machine.
         id: Identifier of the session; only in a run folder.
         shard: The share of the run, such as `1/4`; only in a run folder.
+        ray: Version of Ray; only of a driver that has started workers on a cluster.
+        driver: Identifier of the driver's session; only of a worker on a cluster.
     """
 
     command: tuple[str, ...]
@@ -352,6 +354,8 @@ class RunSession(JsonObject):
     machine: RunMachine
     id: Annotated[str | None, OMIT] = None
     shard: Annotated[str | None, OMIT] = None
+    ray: Annotated[str | None, OMIT] = None
+    driver: Annotated[str | None, OMIT] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

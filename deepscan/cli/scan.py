@@ -140,6 +140,23 @@ def scan(
             metavar="N",
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        opt.output_option(
+            help="Scan on the machines of a Ray cluster, into a run folder that all of them see. auto: the "
+            "cluster of this machine. Needs the extra cluster.",
+            metavar="auto|HOST:PORT",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        opt.output_option(
+            min=1,
+            help="Number of workers of the cluster. By default one on each machine, with all its CPUs, or "
+            "one for each GPU.",
+            metavar="N",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         opt.output_option(
@@ -232,7 +249,7 @@ def scan(
         scan_options,
     )
     from deepscan.cli.scan_view import ScanView
-    from deepscan.cli.shard_command import FolderOptions, names_run_folder, scan_into_folder
+    from deepscan.cli.shard_command import FolderOptions, cluster_options, names_run_folder, scan_into_folder
     from deepscan.scanning.output import ScanOutput
     from deepscan.scanning.run import run_scan
     from deepscan.scanning.runfile import Custody
@@ -270,7 +287,12 @@ def scan(
             "--verify-inputs": verify_inputs,
         }
         folder = FolderOptions(
-            str(out), shard, chunk, scratch, [name for name in files_only if files_only[name]]
+            str(out),
+            shard,
+            chunk,
+            scratch,
+            cluster_options(cluster, workers),
+            [name for name in files_only if files_only[name]],
         )
         return scan_into_folder(
             folder,
@@ -283,10 +305,9 @@ def scan(
             progress=progress,
             fail_on=verdicts,
         )
-    if shard or chunk:
-        raise UsageError(
-            f"--{'shard' if shard else 'chunk'} needs a run folder", "end its name in /, as in --out RUN/"
-        )
+    for name, given in {"shard": shard, "chunk": chunk, "cluster": cluster, "workers": workers}.items():
+        if given is not None:
+            raise UsageError(f"--{name} needs a run folder", "end its name in /, as in --out RUN/")
     output = ScanOutput(
         Path(out) if out else None,
         resume=resume,

@@ -3,14 +3,16 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from deepscan.cli.cluster_view import ClusterView
 from deepscan.cli.scan_command import (
     find_videos,
     given_inputs,
@@ -20,6 +22,7 @@ from deepscan.cli.scan_command import (
 )
 from deepscan.cli.scan_view import ScanView
 from deepscan.cli.shard_view import ShardView
+from deepscan.cluster.driver import ClusterOptions, run_cluster
 from deepscan.errors import ContractError, Interrupted, Terminated, UsageError, exit_code_of
 from deepscan.scanning.chunks import ManifestRow, Shard
 from deepscan.scanning.manifest import is_table, table_rows
@@ -27,7 +30,7 @@ from deepscan.scanning.path_spool import PathSet
 from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.run_folder import RUN, RunFolder
 from deepscan.scanning.runfile import Custody
-from deepscan.scanning.shard_run import ShardJob, run_shard
+from deepscan.scanning.shard_run import ShardJob, ShardSummary, run_shard
 from deepscan.scanning.shards import parse_shard
 from deepscan.scanning.sources import listed_items
 from deepscan.storage.address import is_address, local_path, scheme_of
@@ -52,6 +55,7 @@ class FolderOptions:
         shard: As given with `--shard`, None without.
         chunk: Rows of a chunk, None without `--chunk`.
         scratch: Folder for large objects, None for that of the system.
+        cluster: Where to scan, None for this machine.
         refused: Given options that work only with a file.
     """
 
@@ -59,11 +63,17 @@ class FolderOptions:
     shard: str | None
     chunk: int | None
     scratch: Path | None
+    cluster: ClusterOptions | None = None
     refused: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name in self.refused:
             raise UsageError(f"{name} does not work with the run folder {self.out}", _REFUSED[name])
+        if self.cluster is not None and self.shard is not None:
+            raise UsageError(
+                "--cluster and --shard cannot be used together",
+                "leave --shard out: the workers of the cluster share all chunks",
+            )
 
     @property
     def location(self) -> str:
@@ -71,6 +81,19 @@ class FolderOptions:
         if is_address(self.out) and scheme_of(self.out) == "file":
             return local_path(self.out)
         return self.out
+
+
+def cluster_options(address: str | None, workers: int | None) -> ClusterOptions | None:
+    """Return the cluster that `--cluster` and `--workers` name, None for a scan on this machine.
+
+    Raises:
+        UsageError: There is a number of workers, but no cluster; or the address cannot be used.
+    """
+    if address is None:
+        if workers is not None:
+            raise UsageError("--workers needs --cluster", "add --cluster auto, or leave --workers out")
+        return None
+    return ClusterOptions(address, workers)
 
 
 def names_run_folder(out: str | None) -> bool:
@@ -116,14 +139,14 @@ def scan_into_folder(
     inputs = given_inputs(named, lists, null=null)
     if not inputs and earlier is None:
         raise UsageError("no video to scan", f"name videos, or the folder of a run to continue: {given.out}")
-    with ShardView(progress, given.out, shard) as view:
+    view_of = ShardView if given.cluster is None else ClusterView
+    with view_of(progress, given.out, shard) as view:
         job = ShardJob(given.location, shard, given.chunk, inputs, lambda: manifest_rows(inputs, view))
         try:
-            summary = run_shard(
+            summary = _scanner(given, view)(
                 job,
                 options,
                 command=sys.argv,
-                listener=view,
                 fail_on=fail_on,
                 custody=custody,
                 scratch=given.scratch,
@@ -131,12 +154,21 @@ def scan_into_folder(
         except (KeyboardInterrupt, Terminated) as error:
             words = [*program_words(), "scan", "--out", given.out]
             words += ["--shard", given.shard] if given.shard else []
+            words += given.cluster.words() if given.cluster else []
             hint = f"to continue: {shlex.join([*words, *(f'--fail-on={each}' for each in fail_on)])}"
             if RunFolder.existing(given.location) is None:
                 hint = "no video was started: repeat the command"
             raise Interrupted(exit_code_of(error), view.interrupted(error), hint)
     view.show_summary(summary)
     return int(summary.exit_code(fail_on))
+
+
+def _scanner(given: FolderOptions, view: ShardView) -> Callable[..., ShardSummary]:
+    """Return what scans: this machine, or a cluster."""
+    if given.cluster is None:
+        return partial(run_shard, listener=view)
+    assert isinstance(view, ClusterView)
+    return partial(run_cluster, cluster=given.cluster, listener=view)
 
 
 def manifest_rows(inputs: ScanInputs, view: ScanView) -> Iterator[ManifestRow]:
