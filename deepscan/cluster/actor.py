@@ -111,6 +111,9 @@ class WorkerActor:
         plan = self._plan
         if run is not None:
             _require_shared(plan.location, run)
+        if run is not None and self._worker is not None:
+            runfile.require_compatible(run, self._worker.run)
+            return dict(run)
         self._worker = plan.make_worker(
             plan.options, run, self._budget, custody=plan.custody, scratch=plan.scratch
         )

@@ -15,7 +15,8 @@ from deepscan.offline import NO_REPORTS, turn_reports_off
 LOG = get_logger(__name__)
 #: Means the cluster of this machine, or of the variable RAY_ADDRESS.
 AUTO = "auto"
-#: Bytes of a worker without its decoders, and of each decoder with its frames in shared memory.
+#: Bytes of a worker without its decoders, and of each decoder with its frames in shared memory. With the
+#: built-in model and full HD, a third of it is used.
 WORKER_BYTES, DECODER_BYTES = 1200 << 20, 300 << 20
 #: Seconds to wait for the head of a cluster to answer.
 _CONNECT = 10.0
@@ -42,6 +43,12 @@ class WorkerPlace:
     cpus: int
     gpus: float
     memory: int
+
+    @property
+    def needs(self) -> str:
+        """What Ray must reserve for the worker, for messages."""
+        gpus = f", {self.gpus:g} GPU" if self.gpus else ""
+        return f"{self.cpus} CPU{gpus} and {self.memory / 1e9:.1f} GB of memory"
 
 
 def import_ray() -> Any:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from deepscan.cluster.actor import WorkerActor, WorkerPlan
@@ -18,6 +18,8 @@ from deepscan.scanning import runfile
 LOG = get_logger(__name__)
 #: A machine is not used any more after so many workers have failed on it before they could scan.
 MOST_FAILURES = 3
+#: Seconds until a worker should have loaded its models.
+LATE = 60.0
 #: Seconds to wait for a machine with a CPU, while no worker is there.
 MACHINE_WAIT = 300.0
 #: Seconds that workers get to end in an orderly way.
@@ -34,6 +36,7 @@ class Member:
         handle: Handle of its `WorkerActor`.
         reply: What it is doing.
         working: Whether it scans; otherwise it loads its models, or waits for its place.
+        late: When to say that it has not begun, by `time.monotonic`.
     """
 
     session: str
@@ -41,6 +44,7 @@ class Member:
     handle: Any
     reply: Any
     working: bool = False
+    late: float = field(default_factory=lambda: time.monotonic() + LATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Crew:
         self._actor = ray.remote(WorkerActor)
         self._refused: dict[str, DeepscanError] = {}
         self._failures: Counter[str] = Counter()
-        self._seen = time.monotonic()
+        self._seen, self._waiting = time.monotonic(), False
         #: The workers by their sessions.
         self.members: dict[str, Member] = {}
 
@@ -95,9 +99,12 @@ class Crew:
             raise self._refusal()
         elif time.monotonic() - self._seen > MACHINE_WAIT:
             raise MissingError(
-                f"the cluster has had no machine with a free CPU for {MACHINE_WAIT:.0f} seconds",
+                f"the cluster has had no machine with a CPU for {MACHINE_WAIT:.0f} seconds",
                 "add a machine; the same command continues the run",
             )
+        elif not self._waiting:
+            self._waiting = True
+            self._warn("the cluster has no machine with a CPU: waiting for one")
         taken = {(member.place.node, member.place.number) for member in self.members.values()}
         free = [place for place in usable if (place.node, place.number) not in taken]
         return free if self._workers is None else free[: max(0, self._workers - len(self.members))]
@@ -126,10 +133,18 @@ class Crew:
             time.sleep(seconds)
             return []
         by_reply = {member.reply: member for member in self.members.values()}
+        self._say_who_is_late()
         ready, _ = self._ray.wait([*by_reply], timeout=seconds)
         if ready:
             ready, _ = self._ray.wait([*by_reply], num_returns=len(by_reply), timeout=0)
         return [self._ending(by_reply[reply]) for reply in ready]
+
+    def _say_who_is_late(self) -> None:
+        for member in self.members.values():
+            if not member.working and time.monotonic() > member.late:
+                member.late = math.inf
+                place = member.place
+                self._warn(f"a worker on {place.name} has not begun yet: it needs {place.needs}")
 
     def dismiss(self, member: Member) -> None:
         """End a worker that is idle, or was never of use."""
@@ -177,7 +192,7 @@ class Crew:
             if self._is_gone(member.place.node):
                 gone = DeepscanError(f"{name} is gone", "the same command continues the run")
                 return Ending(member, "lost", error=gone)
-            return Ending(member, "died", error=_death(error, name))
+            return Ending(member, "died", error=_death(error, member.place))
 
     def _is_gone(self, node: str) -> bool:
         return not any(each["Alive"] for each in self._ray.nodes() if each["NodeID"] == node)
@@ -188,15 +203,19 @@ class Crew:
         return next((error for error in errors if isinstance(error, ContractError)), errors[-1])
 
 
-def _death(error: Exception, machine: str) -> "WorkerFailure":
+def _death(error: Exception, place: WorkerPlace) -> "WorkerFailure":
     """Return the error for a worker whose process has ended, with the reason as far as Ray knows it."""
-    text = str(error)
+    text, machine = str(error), place.name
     LOG.info("a worker on %s died: %s", machine, text)
     missing = re.search(r"^.*(ModuleNotFoundError|ImportError).*$", text, re.M)
     if missing:
         return WorkerFailure(
             f"a worker on {machine} could not start: {missing[0].strip()}",
             "install the same version of deepscan on every machine, with the extra cluster",
+        )
+    if type(error).__name__ == "ActorUnschedulableError":
+        return WorkerFailure(
+            f"a worker does not fit on {machine}: it needs {place.needs}", "use a larger machine"
         )
     short = "memory was running low" in text or "OutOfMemory" in type(error).__name__
     return WorkerFailure(

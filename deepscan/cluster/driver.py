@@ -122,7 +122,7 @@ class _Drive:
         self._listener.loaded(run)
         share = share_of(folder, self._job.shard)
         self._listener.shared(share)
-        places = self._crew.places()
+        places = [*self._crew.places(), *(member.place for member in self._crew.members.values())]
         runfile.begin(
             run,
             command,

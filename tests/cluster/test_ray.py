@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,9 @@ def ray_machines():
         patch.setenv("RAY_AUTH_MODE", "disabled")  # otherwise it writes a token into the home
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        home = Path(folder) / "home"
+        home.mkdir()
+        patch.setenv("HOME", str(home))
         from ray.cluster_utils import Cluster
 
         cluster = Cluster(
@@ -83,6 +87,7 @@ def ray_machines():
             for _ in range(2):
                 cluster.add_node(num_cpus=1, object_store_memory=STORE)
             yield cluster
+            assert list(home.iterdir()) == []
         finally:
             cluster.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
