@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -157,6 +157,13 @@ def scan(
             metavar="N",
         ),
     ] = None,
+    stages: Annotated[
+        Literal["together", "split"],
+        opt.output_option(
+            help="split: workers of the cluster only find faces, on CPUs, and machines with GPUs score them. "
+            "For large models on clusters with few GPUs.",
+        ),
+    ] = "together",
     resume: Annotated[
         bool,
         opt.output_option(
@@ -291,7 +298,7 @@ def scan(
             shard,
             chunk,
             scratch,
-            cluster_options(cluster, workers),
+            cluster_options(cluster, workers, stages),
             [name for name in files_only if files_only[name]],
         )
         return scan_into_folder(
@@ -305,7 +312,9 @@ def scan(
             progress=progress,
             fail_on=verdicts,
         )
-    for name, given in {"shard": shard, "chunk": chunk, "cluster": cluster, "workers": workers}.items():
+    folder_only = {"shard": shard, "chunk": chunk, "cluster": cluster, "workers": workers}
+    folder_only["stages"] = stages if stages != "together" else None
+    for name, given in folder_only.items():
         if given is not None:
             raise UsageError(f"--{name} needs a run folder", "end its name in /, as in --out RUN/")
     output = ScanOutput(

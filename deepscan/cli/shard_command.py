@@ -83,17 +83,18 @@ class FolderOptions:
         return self.out
 
 
-def cluster_options(address: str | None, workers: int | None) -> ClusterOptions | None:
-    """Return the cluster that `--cluster` and `--workers` name, None for a scan on this machine.
+def cluster_options(address: str | None, workers: int | None, stages: str) -> ClusterOptions | None:
+    """Return the cluster that `--cluster`, `--workers` and `--stages` name, None for a scan on this machine.
 
     Raises:
         UsageError: There is a number of workers, but no cluster; or the address cannot be used.
     """
     if address is None:
-        if workers is not None:
-            raise UsageError("--workers needs --cluster", "add --cluster auto, or leave --workers out")
+        for name, given in (("--workers", workers is not None), ("--stages split", stages == "split")):
+            if given:
+                raise UsageError(f"{name} needs --cluster", f"add --cluster auto, or leave {name} out")
         return None
-    return ClusterOptions(address, workers)
+    return ClusterOptions(address, workers, stages == "split")
 
 
 def names_run_folder(out: str | None) -> bool:

@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deepscan.cluster.ledger import ChunkLedger, ChunkTask, LedgerState
+from deepscan.cluster.scoring import Scoring, load_remote
 from deepscan.devices import Budget
 from deepscan.errors import ContractError, UsageError, exit_code_of
 from deepscan.scanning import runfile
@@ -34,6 +36,7 @@ class WorkerPlan:
         command: The command line, for the sessions' records.
         location: The run folder.
         make_worker: Class of the worker.
+        scoring: The actors that score faces; empty if each worker does it itself.
     """
 
     options: ScanOptions
@@ -42,6 +45,7 @@ class WorkerPlan:
     command: Sequence[str]
     location: str
     make_worker: type[Worker]
+    scoring: Sequence[Scoring] = ()
 
 
 class LedgerActor:
@@ -114,9 +118,18 @@ class WorkerActor:
         if run is not None and self._worker is not None:
             runfile.require_compatible(run, self._worker.run)
             return dict(run)
-        self._worker = plan.make_worker(
-            plan.options, run, self._budget, custody=plan.custody, scratch=plan.scratch
+        make = partial(
+            plan.make_worker,
+            plan.options,
+            run,
+            self._budget,
+            custody=plan.custody,
+            scratch=plan.scratch,
         )
+        if plan.scoring:
+            own = plan.scoring[int(self._session, 16) % len(plan.scoring)]
+            make = partial(make, load=partial(load_remote, own))
+        self._worker = make()
         self._worker.open()
         return self._worker.run
 

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from deepscan.errors import UsageError, first_line, require
@@ -148,39 +149,52 @@ def require_address(address: str, environment: Mapping[str, str]) -> None:
         raise UsageError(f"--cluster cannot be {address!r}", "use auto, or HOST:PORT such as 10.0.0.5:6379")
 
 
-def places(nodes: Sequence[Mapping[str, Any]], workers: int | None, *, gpus: bool) -> list[WorkerPlace]:
+def places(
+    nodes: Sequence[Mapping[str, Any]],
+    workers: int | None,
+    *,
+    gpus: bool,
+    reserved: Mapping[str, int] = MappingProxyType({}),
+) -> list[WorkerPlace]:
     """Return where workers can run: one on each machine, or one for each of its GPUs.
 
     Args:
         nodes: The machines, by `ray.nodes`; those without a CPU are left out.
         workers: Number of workers, None for the default. More than that share CPUs and GPUs.
         gpus: Whether workers use GPUs.
+        reserved: Machine -> number of its CPUs that others use.
     """
-    useful = [node for node in nodes if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-    useful.sort(key=lambda node: (-node["Resources"]["CPU"], node["NodeID"]))
+    cpus = {node["NodeID"]: _cpus(node) - reserved.get(node["NodeID"], 0) for node in nodes if node["Alive"]}
+    useful = [node for node in nodes if cpus.get(node["NodeID"], 0) >= 1]
+    useful.sort(key=lambda node: (-cpus[node["NodeID"]], node["NodeID"]))
+    most = [cpus[node["NodeID"]] for node in useful]
     counts = [max(1, _gpus(node, gpus)) for node in useful]
     if workers is not None:
         # One more on each machine in turn, so that they have nearly the same number.
-        counts, most = [0] * len(useful), [int(node["Resources"]["CPU"]) for node in useful]
+        counts = [0] * len(useful)
         while sum(counts) < workers and counts != most:
             for index in range(len(useful)):
                 if sum(counts) < workers and counts[index] < most[index]:
                     counts[index] += 1
     return [
-        _place(node, number, count, _gpus(node, gpus))
-        for node, count in zip(useful, counts, strict=True)
-        for number in range(count)
+        _place(node, number, count, own // count, _gpus(node, gpus))
+        for node, count, own in zip(useful, counts, most, strict=True)
+        for number in range(min(count, own))
     ]
+
+
+def _cpus(node: Mapping[str, Any]) -> int:
+    return int(node["Resources"].get("CPU", 0))
 
 
 def _gpus(node: Mapping[str, Any], used: bool) -> int:
     return int(node["Resources"].get("GPU", 0)) if used else 0
 
 
-def _place(node: Mapping[str, Any], number: int, count: int, gpus: int) -> WorkerPlace:
+def _place(node: Mapping[str, Any], number: int, count: int, cpus: int, gpus: int) -> WorkerPlace:
     resources = node["Resources"]
     memory = int(resources.get("memory", 0)) // count
-    cpus = int(resources["CPU"]) // count
+    cpus = max(1, cpus)
     if memory:
         cpus = max(1, min(cpus, (memory - WORKER_BYTES) // DECODER_BYTES))
     return WorkerPlace(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from deepscan.cluster.actor import WorkerActor, WorkerPlan
 from deepscan.cluster.connection import WORKER_ENVIRONMENT, WorkerPlace, places
+from deepscan.cluster.scoring import reserved
 from deepscan.errors import ContractError, DeepscanError, MissingError, first_line
 from deepscan.logs import get_logger
 from deepscan.scanning import runfile
@@ -92,7 +93,13 @@ class Crew:
         """
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         left = [node for node in nodes if node["NodeID"] not in self._refused]
-        usable = places(left, self._workers, gpus=self._plan.options.device != "cpu")
+        scoring = self._plan.scoring
+        usable = places(
+            left,
+            self._workers,
+            gpus=self._plan.options.device != "cpu" and not scoring,
+            reserved=reserved(scoring),
+        )
         if usable or self.members:
             self._seen = time.monotonic()
         elif any(node["NodeID"] in self._refused for node in nodes):

@@ -11,6 +11,7 @@ from deepscan.cluster.actor import LedgerActor, WorkerPlan
 from deepscan.cluster.connection import WORKER_ENVIRONMENT, connected, require_address
 from deepscan.cluster.crew import Crew, Ending
 from deepscan.cluster.ledger import LedgerState
+from deepscan.cluster.scoring import start_scoring
 from deepscan.errors import DeepscanError, exit_code_of
 from deepscan.scanning import runfile
 from deepscan.scanning.attempts import withdraw_session
@@ -41,21 +42,20 @@ class ClusterOptions:
     Attributes:
         address: `auto`, or host and port of the cluster.
         workers: Number of workers, None for one on each machine, or for each of its GPUs.
+        split: Whether workers only find faces, on CPUs, and actors with GPUs score them.
     """
 
     address: str
     workers: int | None = None
+    split: bool = False
 
     def __post_init__(self) -> None:
         require_address(self.address, os.environ)
 
     def words(self) -> list[str]:
         """Return these options as they are typed."""
-        return [
-            "--cluster",
-            self.address,
-            *([] if self.workers is None else ["--workers", str(self.workers)]),
-        ]
+        workers = [] if self.workers is None else ["--workers", str(self.workers)]
+        return ["--cluster", self.address, *workers, *(["--stages", "split"] if self.split else [])]
 
 
 class ClusterListener(ShardListener):
@@ -101,6 +101,9 @@ def run_cluster(
         job = replace(job, location=str(Path(job.location).absolute()))
     plan = WorkerPlan(options, custody, scratch, tuple(command), job.location, make_worker)
     with connected(cluster.address) as ray:
+        if cluster.split:
+            earlier = RunFolder.existing(job.location)
+            plan = replace(plan, scoring=start_scoring(ray, options, earlier.run if earlier else None))
         crew = Crew(ray, plan, cluster.workers, listener.warned)
         try:
             return _Drive(ray, crew, job, listener).run(options, command, fail_on)

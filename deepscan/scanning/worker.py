@@ -11,7 +11,7 @@ from deepscan.logs import get_logger
 from deepscan.media.pool import DecodePool
 from deepscan.scanning import runfile
 from deepscan.scanning.chunks import Chunk, ManifestRow
-from deepscan.scanning.loading import decode_options, load_models
+from deepscan.scanning.loading import LoadedModels, decode_options, load_models
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.originals import Originals, RecordSpool
 from deepscan.scanning.picture_folder import PictureFolder
@@ -35,6 +35,7 @@ class Worker:
         custody: Information about the case, for the description of the run.
         warn: Called with warnings for the user while a scan goes on.
         scratch: Folder for objects that are too large for memory, None for that of the system.
+        load: Loads the models, as `load_models` does.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Worker:
         custody: runfile.Custody | None = None,
         warn: Callable[[str], None] = LOG.warning,
         scratch: Path | None = None,
+        load: Callable[..., LoadedModels] = load_models,
     ) -> None:
+        self._load = load
         self._budget = budget or Budget.here(options.device)
         self._earlier, self._custody, self._warn, self._scratch = run, custody, warn, scratch
         self._pool: DecodePool | None = None
@@ -65,7 +68,7 @@ class Worker:
         Raises:
             DeepscanError: A model, a package or a device is missing or unusable, or differs from the run's.
         """
-        models = load_models(self.options, self._earlier, threads=self._budget.threads)
+        models = self._load(self.options, self._earlier, threads=self._budget.threads)
         self.options, self._models = models.options, models
         described = runfile.describe(
             models.options, models.scorers, models.finder, models.choice, self._custody
