@@ -135,7 +135,11 @@ class Crew:
         return member
 
     def endings(self, seconds: float) -> list[Ending]:
-        """Wait for the next reply at most so many seconds, and return what became of those that are here."""
+        """Return what became of the replies that are here.
+
+        Args:
+            seconds: How long to wait for the first one.
+        """
         if not self.members:
             time.sleep(seconds)
             return []

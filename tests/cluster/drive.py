@@ -1,4 +1,4 @@
-"""A driver in a process of its own: `python -m tests.cluster.drive ADDRESS RUN PATH...`."""
+"""A driver in a separate process: `python -m tests.cluster.drive ADDRESS RUN PATH...`."""
 
 import sys
 

@@ -45,6 +45,12 @@ def test_a_number_of_workers_is_spread_over_the_machines():
     assert found([node("a", 8, 1)], 4) == [("a", number, 2, 0.25) for number in range(4)]
 
 
+def test_cpus_of_scoring_actors_are_left_to_them():
+    nodes = [node("a", 8, 2), node("b", 1)]
+    left = [(place.name, place.cpus) for place in places(nodes, None, gpus=False, reserved={"a": 2, "b": 1})]
+    assert left == [("a", 6)]
+
+
 def test_memory_limits_the_decoders_of_a_worker():
     memory = WORKER_BYTES + 3 * DECODER_BYTES
     (place,) = places([node("a", 16, memory=memory)], None, gpus=False)
@@ -60,6 +66,7 @@ def test_memory_limits_the_decoders_of_a_worker():
 def test_addresses_of_clusters(address):
     require_address(address, {})
     assert ClusterOptions(address, 3).words() == ["--cluster", address, "--workers", "3"]
+    assert ClusterOptions(address, split=True).words() == ["--cluster", address, "--stages", "split"]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +95,7 @@ def test_workers_send_no_reports():
     [
         (("--out", "x.jsonl", "--cluster", "auto"), "--cluster needs a run folder"),
         (("--out", "run/", "--workers", "2"), "--workers needs --cluster"),
+        (("--out", "run/", "--stages", "split"), "--stages split needs --cluster"),
         (("--out", "run/", "--cluster", "auto", "--shard", "1/2"), "--cluster and --shard cannot be used"),
         (("--out", "run/", "--cluster", "ray://head:10001"), "through Ray's client"),
         (("--out", "run/", "--cluster", "127.0.0.1:1"), "there is no Ray cluster at 127.0.0.1:1"),

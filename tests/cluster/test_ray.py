@@ -98,6 +98,14 @@ def scan(cluster, task, *, worker=FakeWorker, listener=None, workers=None):
     return run_cluster(task, ScanOptions(model="toy"), options, listener=listener, make_worker=worker)
 
 
+def assert_same(found, expected):
+    """Assert that two sets of records by path differ only in what differs in every run."""
+    varying = ("run", "started", "seconds")
+    assert found.keys() == expected.keys()
+    for path, record in expected.items():
+        assert found[path] | dict.fromkeys(varying) == record | dict.fromkeys(varying)
+
+
 def numbered(name, count):
     return [f"/videos/{name}{number:02}.mp4" for number in range(count)]
 
@@ -110,10 +118,17 @@ def test_the_records_equal_those_of_a_local_scan(ray_machines, tmp_path):
     ran = command("scan", *clips, "--out", run, "--cluster", ray_machines.address, "--chunk", "1")
     assert (ran.code, ran.out) == (ExitCode.OK, ""), ran.err
     assert "the run is complete and checked: one record for each of 4 videos" in ran.err
-    found, varying = records(run), ("run", "started", "seconds")
-    for path, record in journal(local).items():
-        assert found.pop(path) | dict.fromkeys(varying) == record | dict.fromkeys(varying)
-    assert found == {}
+    assert_same(records(run), journal(local))
+
+
+def test_faces_that_are_scored_elsewhere_have_the_same_records(ray_machines, tmp_path):
+    local, run = tmp_path / "local.jsonl", f"{tmp_path}/run/"
+    clips = [SAMPLES / "swapped.mp4", SAMPLES / "two_persons.mp4"]
+    assert command("scan", *clips, "--explain", "--out", local).code == ExitCode.OK
+    cluster = ("--cluster", ray_machines.address, "--stages", "split", "--device", "cpu")
+    ran = command("scan", *clips, "--explain", "--out", run, *cluster)
+    assert ran.code == ExitCode.OK, ran.err
+    assert_same(records(run), journal(local))
 
 
 def test_a_killed_worker_and_a_removed_machine_cost_no_record(ray_machines, tmp_path):
