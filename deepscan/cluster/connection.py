@@ -3,11 +3,12 @@
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from types import FrameType, MappingProxyType
+from typing import Any, Self
 
 from deepscan.errors import UsageError, first_line, require
 from deepscan.logs import get_logger
@@ -95,6 +96,36 @@ def connected(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
+class SignalQueue:
+    """Keeps Ctrl-C and SIGTERM until `deliver` is called; a context manager.
+
+    Ray's calls do not expect an exception of a signal handler, and replace it with one of theirs.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._arrived: list[int] = []
+
+    def deliver(self) -> None:
+        """Call the handlers of the signals that have arrived, which raise their exceptions."""
+        while self._arrived:
+            number = self._arrived.pop(0)
+            self._handlers[number](number, None)
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._handlers[number] = handler
+                    signal.signal(number, lambda number, frame: self._arrived.append(number))
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+
 def _require_open(address: str) -> None:
     """Check that something listens at an address, because Ray tries to connect for minutes."""
     host, _, port = address.rpartition(":")
@@ -109,7 +140,7 @@ def _require_open(address: str) -> None:
 def _no_cluster(address: str, reason: str) -> UsageError:
     place = "on this machine" if address == AUTO else f"at {address}"
     return UsageError(
-        f"--cluster: there is no Ray cluster {place}: {reason}",
+        f"--cluster: no connection to a Ray cluster {place}: {reason}",
         "run this command on a machine of the cluster; start one with: ray start --head",
     )
 

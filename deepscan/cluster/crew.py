@@ -74,10 +74,19 @@ class Crew:
         plan: What the workers have in common.
         workers: Number of workers, None for one on each machine or for each GPU.
         warn: Called with warnings for the user.
+        check: Called often; may raise what ends the run.
     """
 
-    def __init__(self, ray: Any, plan: WorkerPlan, workers: int | None, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        plan: WorkerPlan,
+        workers: int | None,
+        warn: Callable[[str], None],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._ray, self._plan, self._workers, self._warn = ray, plan, workers, warn
+        self._check = check
         self._actor = ray.remote(WorkerActor)
         self._refused: dict[str, DeepscanError] = {}
         self._failures: Counter[str] = Counter()
@@ -140,6 +149,7 @@ class Crew:
         Args:
             seconds: How long to wait for the first one.
         """
+        self._check()
         if not self.members:
             time.sleep(seconds)
             return []
@@ -200,9 +210,11 @@ class Crew:
             )
             return Ending(member, "failed", error=failure)
         except errors.RayError as error:
-            if self._is_gone(member.place.node):
-                gone = DeepscanError(f"{name} is gone", "the same command continues the run")
-                return Ending(member, "lost", error=gone)
+            away = isinstance(error, errors.ActorUnavailableError)
+            if away or self._is_gone(member.place.node):
+                state = "does not answer" if away else "is gone"
+                lost = DeepscanError(f"{name} {state}", "the same command continues the run")
+                return Ending(member, "lost", error=lost)
             return Ending(member, "died", error=_death(error, member.place))
 
     def _is_gone(self, node: str) -> bool:

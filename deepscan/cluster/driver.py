@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepscan.cluster.actor import LedgerActor, WorkerPlan
-from deepscan.cluster.connection import WORKER_ENVIRONMENT, connected, require_address
+from deepscan.cluster.connection import WORKER_ENVIRONMENT, SignalQueue, connected, require_address
 from deepscan.cluster.crew import Crew, Ending
 from deepscan.cluster.ledger import LedgerState
 from deepscan.cluster.scoring import start_scoring
@@ -100,11 +100,12 @@ def run_cluster(
         # Workers have other current folders.
         job = replace(job, location=str(Path(job.location).absolute()))
     plan = WorkerPlan(options, custody, scratch, tuple(command), job.location, make_worker)
-    with connected(cluster.address) as ray:
+    with connected(cluster.address) as ray, SignalQueue() as signals:
         if cluster.split:
             earlier = RunFolder.existing(job.location)
-            plan = replace(plan, scoring=start_scoring(ray, options, earlier.run if earlier else None))
-        crew = Crew(ray, plan, cluster.workers, listener.warned)
+            scoring = start_scoring(ray, options, earlier.run if earlier else None, signals.deliver)
+            plan = replace(plan, scoring=scoring)
+        crew = Crew(ray, plan, cluster.workers, listener.warned, signals.deliver)
         try:
             return _Drive(ray, crew, job, listener).run(options, command, fail_on)
         finally:

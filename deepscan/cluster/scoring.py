@@ -4,7 +4,8 @@ Workers decode, find faces and cut them out on CPUs. Each batch of crops goes to
 scores come back, while the worker finds the next faces. A crop of 224 pixels has 150 kB, a frame in HD 6 MB.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ from deepscan.scanning.options import ScanOptions
 RESTARTS = 10
 #: Seconds that an actor may take to get its GPU and load the models.
 _START = 900.0
+#: Seconds between two looks whether they have.
+_LOOK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +206,19 @@ def load_remote(
     return LoadedModels(chosen, choice, scorers, finder, FaceFilter(), Looks())
 
 
-def start_scoring(ray: Any, options: ScanOptions, run: Mapping[str, Any] | None) -> tuple[Scoring, ...]:
+def start_scoring(
+    ray: Any,
+    options: ScanOptions,
+    run: Mapping[str, Any] | None,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Scoring, ...]:
     """Start an actor for each GPU of the cluster, or a single one on CPUs.
+
+    Args:
+        ray: The module, connected to a cluster.
+        options: The scan's parameters.
+        run: Description of the run to continue, None for a new one.
+        check: Called often; may raise what ends the run.
 
     Raises:
         UsageError: There is nothing to score.
@@ -229,7 +243,10 @@ def start_scoring(ray: Any, options: ScanOptions, run: Mapping[str, Any] | None)
         for _ in range(max(1, gpus))
     ]
     try:
-        known = ray.get([actor.models.remote() for actor in actors], timeout=_START)
+        replies, late = [actor.models.remote() for actor in actors], time.monotonic() + _START
+        while ray.wait(replies, num_returns=len(replies), timeout=_LOOK)[1] and time.monotonic() < late:
+            check()
+        known = ray.get(replies, timeout=0)
         return tuple(Scoring(actor, each) for actor, each in zip(actors, known, strict=True))
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)

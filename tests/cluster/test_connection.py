@@ -1,11 +1,15 @@
 """Which addresses name a cluster, and where its workers run; no cluster is needed."""
 
+import os
+import signal
+
 import pytest
 
 from deepscan.cluster.connection import (
     DECODER_BYTES,
     WORKER_BYTES,
     WORKER_ENVIRONMENT,
+    SignalQueue,
     places,
     require_address,
 )
@@ -85,6 +89,26 @@ def test_other_addresses_are_refused(address, environment, message):
     assert raised.value.message.startswith(message)
 
 
+def test_signals_wait_until_they_are_delivered():
+    class Stop(BaseException):
+        pass
+
+    def stop(number, frame):
+        raise Stop(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with SignalQueue() as signals:
+            signals.deliver()
+            os.kill(os.getpid(), signal.SIGTERM)
+            with pytest.raises(Stop):
+                signals.deliver()
+            signals.deliver()
+        assert signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_workers_send_no_reports():
     assert WORKER_ENVIRONMENT["env_vars"]["RAY_USAGE_STATS_ENABLED"] == "0"
     assert WORKER_ENVIRONMENT["env_vars"]["ORT_DISABLE_TELEMETRY"] == "1"
@@ -98,7 +122,7 @@ def test_workers_send_no_reports():
         (("--out", "run/", "--stages", "split"), "--stages split needs --cluster"),
         (("--out", "run/", "--cluster", "auto", "--shard", "1/2"), "--cluster and --shard cannot be used"),
         (("--out", "run/", "--cluster", "ray://head:10001"), "through Ray's client"),
-        (("--out", "run/", "--cluster", "127.0.0.1:1"), "there is no Ray cluster at 127.0.0.1:1"),
+        (("--out", "run/", "--cluster", "127.0.0.1:1"), "no connection to a Ray cluster at 127.0.0.1:1"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_scanned(options, message, tmp_path):
