@@ -35,7 +35,8 @@ from deepscan.scanning.originals import Originals
 from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.record_lines import RecordLine
-from deepscan.scanning.shard_run import ShardJob, ShardListener, run_shard
+from deepscan.scanning.shard_job import ShardJob, ShardListener
+from deepscan.scanning.shard_run import run_shard
 from deepscan.scanning.sources import ScanItem
 from deepscan.scanning.worker import Worker
 

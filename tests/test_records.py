@@ -29,7 +29,8 @@ from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.run import run_scan
 from deepscan.scanning.run_folder import RunFolder
-from deepscan.scanning.shard_run import ShardJob, run_shard
+from deepscan.scanning.shard_job import ShardJob
+from deepscan.scanning.shard_run import run_shard
 from tests import toy
 from tests.command import SAMPLES
 

@@ -30,7 +30,8 @@ from deepscan.scanning.path_spool import PathSet
 from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.run_folder import RUN, RunFolder
 from deepscan.scanning.runfile import Custody
-from deepscan.scanning.shard_run import ShardJob, ShardSummary, run_shard
+from deepscan.scanning.shard_job import ShardJob, ShardSummary
+from deepscan.scanning.shard_run import run_shard
 from deepscan.scanning.shards import parse_shard
 from deepscan.scanning.sources import listed_items
 from deepscan.storage.address import is_address, local_path, scheme_of

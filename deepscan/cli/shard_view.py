@@ -12,7 +12,7 @@ from deepscan.cli.scan_view import ScanView, about_model
 from deepscan.errors import Terminated
 from deepscan.scanning.chunks import Shard
 from deepscan.scanning.run import RunSummary
-from deepscan.scanning.shard_run import ShardListener, ShardShare, ShardSummary
+from deepscan.scanning.shard_job import ShardListener, ShardShare, ShardSummary
 from deepscan.scanning.summary import counted, describe_outcomes
 
 

@@ -17,15 +17,8 @@ from deepscan.scanning import runfile
 from deepscan.scanning.attempts import withdraw_session
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.run_folder import RunFolder
-from deepscan.scanning.shard_run import (
-    ShardJob,
-    ShardListener,
-    ShardSummary,
-    end_session,
-    finish_run,
-    join_run,
-    share_of,
-)
+from deepscan.scanning.shard_job import ShardJob, ShardListener, ShardSummary, join_run, share_of
+from deepscan.scanning.shard_run import end_session, finish_run
 from deepscan.scanning.worker import Worker
 from deepscan.storage.address import is_address
 

@@ -6,7 +6,7 @@ from deepscan.cli import progress as module
 from deepscan.cli.shard_view import ShardView
 from deepscan.errors import Terminated
 from deepscan.scanning.chunks import Shard
-from deepscan.scanning.shard_run import ShardShare, ShardSummary
+from deepscan.scanning.shard_job import ShardShare, ShardSummary
 from tests.cli.test_scan_view import record
 from tests.cli.test_train_view import Clock, log, screen, terminal
 

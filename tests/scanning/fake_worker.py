@@ -16,7 +16,8 @@ from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.run_audit import audit_run
 from deepscan.scanning.run_folder import RunFolder
 from deepscan.scanning.runfile import require_compatible
-from deepscan.scanning.shard_run import ShardJob, ShardListener, run_shard
+from deepscan.scanning.shard_job import ShardJob, ShardListener
+from deepscan.scanning.shard_run import run_shard
 from deepscan.scanning.worker import Worker
 
 #: Files in progress at the same time.
