@@ -64,7 +64,7 @@ class DigestMap:
         self._recent.clear()
 
     def find(self, digest: bytes) -> int | None:
-        """Return the place of a digest, None if it is not there."""
+        """Return the place of a digest, None if it is missing."""
         if (place := self._recent.get(digest)) is not None:
             return place
         at = self._sorted_at(digest)
@@ -80,7 +80,7 @@ class DigestMap:
 
 
 class Originals:
-    """The records of a run whose results hold for every file of equal content.
+    """The records of a run whose results apply to every file of equal content.
 
     Args:
         read: Returns the line of a record, given the place at which it was added.
