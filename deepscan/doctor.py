@@ -77,6 +77,7 @@ def examine() -> Iterator[Check]:
     yield _gpus()
     yield _extra()
     yield _stores()
+    yield _cluster()
     yield from _models()
 
 
@@ -161,6 +162,13 @@ def _stores() -> Check:
         return Check("stores", "optional", f"not installed: {', '.join(missing)}", install_hint("store"))
     more = [name for name in ("gcsfs", "adlfs") if importlib.util.find_spec(name) is not None]
     return Check("stores", "ok", ", ".join(f"{name} {installed_version(name)}" for name in ("s3fs", *more)))
+
+
+def _cluster() -> Check:
+    """Check what `--cluster` needs."""
+    if importlib.util.find_spec("ray") is None:
+        return Check("cluster", "optional", "not installed: ray", install_hint("cluster"))
+    return Check("cluster", "ok", f"ray {installed_version('ray')}")
 
 
 def _models() -> Iterator[Check]:

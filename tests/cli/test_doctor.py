@@ -65,7 +65,7 @@ def test_an_installed_decoder_that_does_not_work_is_found(monkeypatch):
 def test_a_missing_optional_package_is_advice_not_failure(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     checks = {check.name: check for check in examine()}
-    for name, extra in (("training", "torch"), ("stores", "store")):
+    for name, extra in (("training", "torch"), ("stores", "store"), ("cluster", "cluster")):
         assert (checks[name].state, checks[name].code) == ("optional", ExitCode.OK)
         assert f"deepscan-forensics[{extra}]" in checks[name].advice
 
@@ -75,6 +75,13 @@ def test_what_reads_stores_is_named_with_its_version():
     (stores,) = [check for check in examine() if check.name == "stores"]
     assert stores.state == "ok"
     assert re.match(r"s3fs \d+\.", stores.found)
+
+
+def test_what_scans_on_a_cluster_is_named_with_its_version():
+    pytest.importorskip("ray")
+    (cluster,) = [check for check in examine() if check.name == "cluster"]
+    assert cluster.state == "ok"
+    assert re.match(r"ray \d+\.", cluster.found)
 
 
 def test_the_hashes_of_an_installed_model_are_checked(tmp_path, monkeypatch):
