@@ -35,7 +35,7 @@ class Worker:
         custody: Information about the case, for the description of the run.
         warn: Called with warnings for the user while a scan goes on.
         scratch: Folder for objects that are too large for memory, None for that of the system.
-        load: Loads the models, as `load_models` does.
+        load: Loads the models as `load_models` does, None for that function.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Worker:
         custody: runfile.Custody | None = None,
         warn: Callable[[str], None] = LOG.warning,
         scratch: Path | None = None,
-        load: Callable[..., LoadedModels] = load_models,
+        load: Callable[..., LoadedModels] | None = None,
     ) -> None:
-        self._load = load
+        self._load = load or load_models
         self._budget = budget or Budget.here(options.device)
         self._earlier, self._custody, self._warn, self._scratch = run, custody, warn, scratch
         self._pool: DecodePool | None = None
