@@ -81,6 +81,7 @@ def _assert_same_weights(folder, expected):
     assert all(torch.equal(actual[name], value) for name, value in wanted.items())
 
 
+@pytest.mark.exhaustive
 def test_two_machines_with_one_folder_train_as_two_processes_on_one(trained, data, tmp_path):
     command = _command(data, tmp_path / "made", tmp_path / "cache")
     start = [*TORCHRUN, "--standalone", "--nproc-per-node=2"]
@@ -109,7 +110,8 @@ def test_another_cache_on_the_other_machine_is_refused_before_training(data, tmp
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("owner", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("owner", [0, 1])
 def test_resuming_a_run_that_only_one_machine_has_is_refused(trained, data, tmp_path, owner):
     outs = [tmp_path / name for name in ("here", "there")]
     shutil.copytree(trained / "made", outs[owner])
@@ -120,6 +122,7 @@ def test_resuming_a_run_that_only_one_machine_has_is_refused(trained, data, tmp_
     assert not [*outs[1 - owner].rglob("*.safetensors")]
 
 
+@pytest.mark.exhaustive
 def test_a_signal_on_one_machine_ends_both_after_the_same_step(trained, data, tmp_path):
     command = _command(data, tmp_path / "made", tmp_path / "cache", end_at=3)
     for code, error in _on_two_nodes(command, command):
