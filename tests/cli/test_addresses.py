@@ -121,6 +121,7 @@ def test_without_credentials_a_store_is_refused(web, tmp_path):
     assert "credentials" in lines[0]
 
 
+@pytest.mark.exhaustive
 def test_an_endpoint_that_cannot_be_reached_is_refused(web, tmp_path):
     away = fake_store(web, tmp_path, AWS_ENDPOINT_URL="http://127.0.0.1:1")
     lines = deepscan("scan", "s3://b/v/", *QUICK, **away).refused(ExitCode.MISSING)
@@ -186,6 +187,7 @@ def test_a_page_of_a_player_is_refused():
     assert "yt-dlp" in lines[1]
 
 
+@pytest.mark.exhaustive
 def test_verify_reads_every_object_and_says_what_is_wrong_with_it(s3, small, tmp_path):
     for number in range(3):
         s3.put(f"v/{number}.mp4", small + bytes(number))

@@ -131,6 +131,7 @@ def test_a_run_in_an_object_store_is_read_like_a_folder(scanned, s3, tmp_path):
     )
 
 
+@pytest.mark.exhaustive
 def test_videos_in_an_object_store_are_hashed_again(s3, tmp_path):
     for name in NAMES:
         s3.put(f"in/{name}", (SAMPLES / name).read_bytes())
