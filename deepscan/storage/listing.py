@@ -1,6 +1,7 @@
 """List the objects below a prefix, and ask for the facts of one."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from deepscan.errors import UsageError
@@ -123,7 +124,7 @@ def _list_s3(prefix: str) -> Iterator[ObjectInfo]:
     more: dict[str, str] = {}
     while True:
         page = _call(
-            lambda: opened.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, **more),  # noqa: B023
+            partial(opened.call_s3, "list_objects_v2", Bucket=bucket, Prefix=key, **more),
             first=not more,
         )
         for entry in page.get("Contents", ()):
@@ -142,7 +143,7 @@ def _walk(prefix: str) -> Iterator[ObjectInfo]:
     folders, first = [opened._strip_protocol(prefix)], True
     while folders:
         folder = folders.pop()
-        entries, first = _call(lambda: opened.ls(folder, detail=True), first=first), False  # noqa: B023
+        entries, first = _call(partial(opened.ls, folder, detail=True), first=first), False
         for entry in sorted(entries, key=lambda entry: str(entry["name"])):
             # fsspec leaves out the scheme, and Azure's account.
             address = f"{root}/{str(entry['name']).lstrip('/').partition('/')[2]}"
